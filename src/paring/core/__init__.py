@@ -1,0 +1,1 @@
+"""What the stages of paring hand each other. No framework is imported here."""

@@ -1,0 +1,80 @@
+"""A step is a function from a model to a new model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from paring.core.model import Model
+from paring.core.progress import Silent
+from paring.core.target import Limits
+from paring.core.task import Task
+
+
+class Phase(IntEnum):
+    """Where in a recipe a step may stand. Phases never go back; `RECOVERY` may stand after any but the last."""
+
+    RECOVERY = 0
+    STRUCTURE = 1
+    SPARSITY = 2
+    QUANTIZATION = 3
+
+
+class StepConfig(BaseModel):
+    """Options of a step: frozen, unknown keys refused, units in the docstrings of the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Progress(Protocol):
+    """Shows how far long work has come."""
+
+    def bar(self, label: str, total: int) -> AbstractContextManager[Callable[[int, str], None]]:
+        """A bar of `total` units; call what it yields with (units done since the last call, a word on the state)."""
+
+    def note(self, text: str) -> None:
+        """One line for the user."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step is given besides the model and its options.
+
+    Attributes:
+        task: data, loss and metrics.
+        limits: what every target of the recipe can execute.
+        seed: of all chance in the step.
+        original: the model that the recipe began with (a teacher for recovery).
+        directory: the step's own folder, kept between a kill and the next run, for state to go on from.
+        progress: shows how far long work has come.
+    """
+
+    task: Task
+    limits: Limits
+    seed: int
+    original: Model
+    directory: Path
+    progress: Progress = field(default_factory=Silent)
+
+
+class Step(Protocol):
+    """One technique.
+
+    Attributes:
+        name: as in a recipe, `family.method`.
+        phase: its place in the order.
+        Config: its options.
+    """
+
+    name: ClassVar[str]
+    phase: ClassVar[Phase]
+    Config: ClassVar[type[StepConfig]]
+
+    def apply(self, model: Model, config: Any, context: Context) -> Model:
+        """A new model; `model` is untouched. What could not be done is in the last event of its history."""

@@ -1,0 +1,124 @@
+"""What a runtime must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from paring.core.model import Model, TensorSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target can execute, as data, so that no step needs to know a target.
+
+    Attributes:
+        weights: kinds of weights, e.g. {"float32", "int8"}.
+        activations: kinds of activations, likewise.
+        per_channel: whether weights may have a scale for each output channel.
+    """
+
+    weights: frozenset[str]
+    activations: frozenset[str]
+    per_channel: bool = True
+
+    def __and__(self, other: Limits) -> Limits:
+        """What both can execute."""
+        return Limits(
+            self.weights & other.weights, self.activations & other.activations, self.per_channel and other.per_channel
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason why a model cannot run on a target: what, where in the model, and the remedy."""
+
+    problem: str
+    where: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem} (try: {self.remedy})"
+
+
+class ExportOptions(BaseModel):
+    """How an exported file is fed and answers.
+
+    Attributes:
+        io: `float32`, or `int8` with the scales of the file (only for a quantized model).
+        layout: order of an image input's dimensions in the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    io: Literal["float32", "int8"] = "float32"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+class Runner(Protocol):
+    """An artifact, loaded into its runtime.
+
+    Attributes:
+        inputs: what `run` takes: the model's own names, layout and float values, whatever the file itself holds.
+        outputs: what `run` gives.
+        runtime: name and version, e.g. `LiteRT 2.3.0`.
+        threads: that the runtime may use.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    runtime: str
+    threads: int
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers for a batch of any size; arrays by name, batch first."""
+
+    def set(self, inputs: Mapping[str, Array]) -> None:
+        """Puts one sample (a batch of one) into the runtime's own buffers, without running."""
+
+    def invoke(self) -> None:
+        """One inference on what was set, and nothing else: what latency measures."""
+
+
+class Target(Protocol):
+    """A runtime that models are exported to.
+
+    Attributes:
+        name: as in a recipe.
+        suffix: of its files, e.g. `.tflite`.
+        limits: what it can execute.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    limits: ClassVar[Limits]
+
+    def check(self, model: Model) -> Sequence[Problem]:
+        """Every reason the model cannot run here, all at once, before any training; empty means that it can."""
+
+    def export(self, model: Model, path: Path, options: ExportOptions = ExportOptions()) -> Path:
+        """Writes one file. Same model, same bytes. Raises ParingError if `check` finds problems."""
+
+    def open(self, artifact: Path, threads: int = 1) -> Runner:
+        """Loads an exported file into the runtime. Raises ParingError on a file that the runtime refuses."""
+
+
+def one_sample(inputs: tuple[TensorSpec, ...], seed: int = 0) -> dict[str, Array]:
+    """A batch of one, drawn within each input's range: for timing, where values do not matter."""
+    chance = np.random.default_rng(seed)
+    sample: dict[str, Array] = {}
+    for spec in inputs:
+        low, high = spec.range or (0.0, 1.0)
+        if spec.dtype.startswith("int"):
+            sample[spec.name] = chance.integers(int(low), int(high) + 1, spec.sized(1)).astype(spec.dtype)
+        else:
+            sample[spec.name] = chance.uniform(low, high, spec.sized(1)).astype(spec.dtype)
+    return sample

@@ -1,0 +1,78 @@
+"""What a model is for: data in four splits, a loss, and how good an answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from paring.core.model import Json, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Split = Literal["train", "validation", "calibration", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "calibration", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples.
+
+    Attributes:
+        inputs: by name, batch first, as the module takes them (images: float32, NCHW, normalized).
+        targets: int64, shape (batch,).
+    """
+
+    inputs: Mapping[str, Tensor]
+    targets: Tensor
+
+
+class Task(Protocol):
+    """Data, loss and metrics of one job.
+
+    `calibration` is drawn from `train`; `validation` is for decisions; `test` is for the figures reported, and
+    nothing is chosen on it. The same task gives the same samples in the same splits on every machine.
+
+    Attributes:
+        name: as the user named it, e.g. `fashion-mnist`.
+        identity: hex digest of content and splits; part of every cache key.
+        inputs: what a batch holds.
+        labels: names of the classes, in the order of the model's outputs.
+        preprocessing: how a raw sample becomes an input, as data (size, mean, std, …), for whoever ships the model.
+    """
+
+    name: str
+    identity: str
+    inputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...]
+    preprocessing: Mapping[str, Json]
+
+    def size(self, split: Split) -> int:
+        """Number of samples in a split."""
+
+    def batches(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        limit: int | None = None,
+        shuffle: int | None = None,
+        augment: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        skip: int = 0,
+    ) -> Iterator[Batch]:
+        """The samples of a split, in a fixed order.
+
+        Args:
+            split: which one.
+            batch_size: samples in a batch; the last one may hold fewer, but for shuffled ones, which are all full.
+            limit: at most so many samples, in all.
+            shuffle: seed of a new order; None keeps the split's own.
+            augment: random changes to each sample, drawn from the seed, so that the same seed gives the same batches.
+            shard: (this process, number of processes): each takes its share of every batch.
+            skip: leave out so many batches at the start (to go on after a kill).
+        """
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean loss of a batch, a scalar."""
