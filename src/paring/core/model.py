@@ -166,10 +166,10 @@ class Model:
         edits: tuple[Edit, ...] = (),
         invariants: tuple[Invariant, ...] = (),
     ) -> Model:
-        """The model that a step makes of this one: `module`, with the event, edits and invariants added."""
+        """The model that a step makes of this one: `module`, in eval mode, with the event, edits and invariants."""
         return replace(
             self,
-            module=module.eval(),
+            module=module,
             edits=self.edits + edits,
             invariants=self.invariants + invariants,
             history=(*self.history, event),

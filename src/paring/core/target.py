@@ -63,6 +63,10 @@ class ExportOptions(BaseModel):
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
 
+FLOAT_ENDS = ExportOptions()
+"""The default: float32, channels first."""
+
+
 class Runner(Protocol):
     """An artifact, loaded into its runtime.
 
@@ -104,7 +108,7 @@ class Target(Protocol):
     def check(self, model: Model) -> Sequence[Problem]:
         """Every reason the model cannot run here, all at once, before any training; empty means that it can."""
 
-    def export(self, model: Model, path: Path, options: ExportOptions = ExportOptions()) -> Path:
+    def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes one file. Same model, same bytes. Raises ParingError if `check` finds problems."""
 
     def open(self, artifact: Path, threads: int = 1) -> Runner:

@@ -1,0 +1,303 @@
+"""The way of the data: load → check → steps → export → measure → report. The only file that knows every stage."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import paring
+from paring import data, devices, load, report
+from paring.compression import Compression, Export, State, verdicts
+from paring.core.device import Device
+from paring.core.errors import ParingError, UnknownName
+from paring.core.model import Json, Model
+from paring.core.progress import Silent
+from paring.core.record import Record
+from paring.core.rundir import RunDirectory
+from paring.core.step import Progress, Step, StepConfig
+from paring.core.target import ExportOptions, Problem, Target
+from paring.core.task import Split
+from paring.load import saved
+from paring.measure import machine, measurements
+from paring.measure.cost import LayerCost, per_layer
+from paring.recipes import order
+from paring.recipes.quantity import KINDS, budget
+from paring.recipes.read import read, validated, write
+from paring.recipes.recipe import Lines, Recipe
+from paring.report.document import Report, Requirement, Stage
+from paring.steps import STEPS
+from paring.targets import TARGETS
+
+Source = Recipe | Mapping[str, Json] | str | Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `compress` gives.
+
+    Attributes:
+        path: the run directory.
+        report: every record, stage and verdict.
+        artifacts: target -> the file to ship.
+    """
+
+    path: Path
+    report: Report
+    artifacts: Mapping[str, Path]
+
+    @property
+    def met(self) -> bool:
+        """Whether every requirement holds."""
+        return all(requirement.met for requirement in self.report.requirements)
+
+
+def compress(
+    recipe: Source, *, out: str | Path | None = None, seed: int | None = None, progress: Progress | None = None
+) -> Result:
+    """Runs a recipe: the whole way, finished work taken from the run directory where it is there already.
+
+    Args:
+        recipe: a file, a dictionary, or a `Recipe`.
+        out: the run directory; `runs/` and the recipe's name where it is left out.
+        seed: instead of the recipe's.
+        progress: shows how far it has come.
+
+    Raises:
+        ParingError: with problem, place and remedy. Earlier results are untouched.
+    """
+    wanted, lines = read(recipe)
+    if seed is not None:
+        wanted = validated(Recipe, {**wanted.as_json(), "seed": seed}, lines)
+    run = RunDirectory(Path(out) if out is not None else Path("runs") / Path(lines.name).stem)
+
+    steps = _resolve(wanted, lines)
+    device, targets = _targets(wanted, lines)
+    budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
+    task = data.open(wanted.data)
+    model = load.open(
+        wanted.model, weights=Path(wanted.weights) if wanted.weights else None, task=task, seed=wanted.seed
+    )
+    for target, _ in targets:
+        refuse(target.check(model), f"{model.source} on {target.name}")
+
+    with run.locked():
+        write(wanted, run.path / "recipe.yaml")
+        work = Compression(
+            wanted, task, tuple(targets), wanted.measure.threads or device.threads, run, progress or Silent()
+        )
+        states = work.apply(model, steps)
+        exports = work.export(states)
+        records = work.measure(states, exports)
+        document = Report(
+            name=run.path.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            paring=paring.__version__,
+            environment=machine.environment(),
+            recipe=wanted.as_json(),
+            stages=_stages(states, exports, run.path),
+            records=tuple(records),
+            requirements=tuple(
+                Requirement(**found) for one in budgets for found in verdicts(one.name, one.limit, one.unit, records)
+            ),
+            notes=_notes(wanted, records),
+        )
+        report.write_json(document, run.path / "report.json")
+        report.write_html(document, run.path / "report.html")
+    return Result(run.path, document, {e.target.name: e.file for e in exports if e.stage.startswith("artifact:")})
+
+
+def check(
+    model: str | Model, target: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
+) -> Sequence[Problem]:
+    """Every reason why a model cannot run on a target; empty means that it can."""
+    if isinstance(model, str):
+        model = load.open(model, task=data.open(data_name) if data_name else None, shape=shape)
+    found: Sequence[Problem] = TARGETS.load(target)().check(model)
+    return found
+
+
+def inspect(
+    model: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
+) -> tuple[Model, list[LayerCost]]:
+    """A model and what each of its layers costs."""
+    found = load.open(model, task=data.open(data_name) if data_name else None, shape=shape)
+    return found, per_layer(found)
+
+
+def evaluate(
+    artifact: Path,
+    data_name: str,
+    *,
+    split: Split = "test",
+    threads: int = 1,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Accuracy of an artifact in its runtime, on a split."""
+    target = target_of(artifact)
+    return measurements.accuracy_of(
+        target.open(artifact, threads),
+        data.open(data_name),
+        split,
+        f"artifact:{target.name}",
+        progress or Silent(),
+        limit,
+    )
+
+
+def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
+    """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names."""
+    if not artifacts:
+        raise ParingError("no artifact is named", "bench", "name one file or more")
+    found = {str(path): (target_of(path), path) for path in artifacts}
+    return [
+        *measurements.latency({n: t.open(p, threads) for n, (t, p) in found.items()}, seconds=seconds),
+        *(r for n, (t, p) in found.items() for r in measurements.footprint(t, p, n, threads)),
+    ]
+
+
+def train(
+    model: str,
+    data_name: str,
+    out: Path,
+    config: Mapping[str, Json],
+    *,
+    seed: int = 0,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Record:
+    """Trains a model from drawn weights, saves it at `out` and gives its test accuracy.
+
+    Killed and called again it goes on from its last checkpoint.
+    """
+    from paring.train.config import TrainConfig
+    from paring.train.loop import fit
+
+    path = out if out.suffix == ".safetensors" else out.with_name(out.name + ".safetensors")
+    task = data.open(data_name)
+    options = validated(TrainConfig, dict(config), Lines("training options"))
+    made = load.open(model, task=task, seed=seed)
+    work = path.with_suffix(".training")
+    fitted = fit(made, task, options, seed=seed, directory=work, progress=progress or Silent())
+    trained = replace(made, module=fitted.module)
+    record = measurements.accuracy_in_torch(trained, task, "test", "baseline", progress or Silent())
+    saved.save(
+        trained,
+        path,
+        {
+            "data": data_name,
+            "accuracy": record.as_json(),
+            "command": command,
+            "seed": seed,
+            "config": options.model_dump(mode="json"),
+            "epochs": [asdict(epoch) for epoch in fitted.history],
+            "paring": paring.__version__,
+        },
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def refuse(problems: Sequence[Problem], where: str) -> None:
+    """Raises ParingError if there are problems, all of them in one message."""
+    if problems:
+        told = "; ".join(f"{problem.where}: {problem.problem}" for problem in problems)
+        raise ParingError(told, where, "; ".join(dict.fromkeys(problem.remedy for problem in problems)))
+
+
+def target_of(artifact: Path) -> Target:
+    """The target whose files end as this one does."""
+    if not artifact.is_file():
+        raise ParingError(
+            "there is no such file",
+            str(artifact),
+            "name an exported file, e.g. runs/NAME/artifacts/litert/model.tflite",
+        )
+    for name in TARGETS.names():
+        target: Target = TARGETS.load(name)()
+        if artifact.suffix == target.suffix:
+            return target
+    raise UnknownName.of(
+        "artifact", artifact.suffix, [TARGETS.load(n).suffix for n in TARGETS.names()], where=str(artifact)
+    )
+
+
+def _resolve(recipe: Recipe, lines: Lines) -> list[tuple[Step, StepConfig]]:
+    """The recipe's steps with their options, in an order that holds."""
+    found = []
+    for position, spec in enumerate(recipe.steps):
+        if spec.name not in STEPS:
+            raise UnknownName.of("step", spec.name, STEPS.names(), where=lines.of(("steps", position)))
+        step: Step = STEPS.load(spec.name)()
+        found.append((step, validated(step.Config, spec.config, lines, ("steps", position))))
+    order.check([(step.name, step.phase) for step, _ in found], lines)
+    return found
+
+
+def _targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, ExportOptions]]]:
+    """The device, and the targets that the recipe names, else the device's own."""
+    device = devices.open(recipe.device)
+    wanted = [(spec.name, spec.options) for spec in recipe.targets] or [(n, ExportOptions()) for n in device.targets]
+    for position, (name, _) in enumerate(wanted):
+        if name not in TARGETS:
+            raise UnknownName.of("target", name, TARGETS.names(), where=lines.of(("targets", position)))
+    return device, [(TARGETS.load(name)(), options) for name, options in wanted]
+
+
+def _stages(states: Sequence[State], exports: Sequence[Export], run: Path) -> tuple[Stage, ...]:
+    def files(folder: Path, suffix: str) -> tuple[str, ...]:
+        return tuple(str(file.relative_to(run)) for file in sorted(folder.glob(f"*{suffix}")))
+
+    found = [Stage(name="baseline", title=str(states[0].model().source), cached=states[0].done.cached)]
+    for state in states[1:]:
+        event = saved.last_event(state.done.path)
+        found.append(
+            Stage(
+                name=state.name,
+                title=event.step,
+                changed=event.changed,
+                config=event.config,
+                skipped=event.skipped,
+                seconds=state.done.seconds,
+                cached=state.done.cached,
+                files=files(state.done.path, ".safetensors"),
+            )
+        )
+    return (
+        *found,
+        *(
+            Stage(
+                name=export.stage,
+                title=f"{export.target.name} file",
+                changed=f"{export.state.name} exported to {export.file.name}",
+                seconds=export.done.seconds,
+                cached=export.done.cached,
+                files=files(export.done.path, export.target.suffix),
+            )
+            for export in exports
+            if export.stage.startswith("artifact:")
+        ),
+    )
+
+
+def _notes(recipe: Recipe, records: Sequence[Record]) -> tuple[str, ...]:
+    """What a reader must not miss."""
+    notes = []
+    if recipe.weights is None and recipe.model.partition(":")[0] in {"zoo", "torch"}:
+        notes.append("The weights were drawn at random or by the factory: no `weights` were given.")
+    if recipe.measure.test_samples:
+        notes.append(
+            f"Accuracy rests on the first {recipe.measure.test_samples} test samples only, as the recipe asks."
+        )
+    previous: dict[str, Record] = {}
+    for record in records:
+        if record.metric == "latency":
+            before = previous.get(record.device)
+            if before is not None and record.value - (record.spread or 0) > before.value + (before.spread or 0):
+                notes.append(
+                    f"{record.stage} is slower than {before.stage} on {record.device}: "
+                    f"{record.value:.3g} against {before.value:.3g} ms."
+                )
+            previous[record.device] = record
+    return tuple(notes)

@@ -1,0 +1,28 @@
+"""`paring check`: whether a target can run a model."""
+
+from typing import Annotated
+
+import typer
+
+from paring.cli.options import Data, Shape, sizes
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def check(
+        model: Annotated[str, typer.Argument(help="zoo:…, torch:package.module:factory, or a saved model.")],
+        target: Annotated[str, typer.Option(help="The runtime.")] = "litert",
+        data: Data = None,
+        shape: Shape = None,
+    ) -> None:
+        """Say whether a target can run a model, before any training; every problem at once. Exits with 1 if not."""
+        from paring import api
+
+        problems = api.check(model, target, shape=sizes(shape), data_name=data)
+        for problem in problems:
+            typer.echo(str(problem))
+        if problems:
+            raise typer.Exit(1)
+        typer.echo(f"{target} can run {model}")

@@ -1,0 +1,37 @@
+"""`paring compress`: parse, call api.compress, print."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def compress(
+        recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+        out: Annotated[
+            Path | None, typer.Option(help="Run directory; runs/ and the recipe's name if left out.")
+        ] = None,
+        seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=0)] = None,
+    ) -> None:
+        """Run a recipe: load, check, steps, export, measure, report.
+
+        Finished steps are kept in the run directory; the same command goes on where it was stopped. Exits with 1 if a
+        requirement of the recipe is not met: the result is there all the same.
+        """
+        from rich.console import Console
+
+        from paring import api, report
+        from paring.cli.show import Shown
+
+        result = api.compress(recipe, out=out, seed=seed, progress=Shown())
+        console = Console()
+        console.print(report.table(result.report))
+        for target, path in result.artifacts.items():
+            console.print(f"{target}: {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"report: {result.path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        if not result.met:
+            raise typer.Exit(1)

@@ -1,0 +1,212 @@
+"""One run of a recipe, stage by stage; each stage is kept in the run directory and never done twice."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import paring
+from paring.core.model import Json, Model
+from paring.core.record import Record
+from paring.core.rundir import Done, RunDirectory, key
+from paring.core.step import Context, Progress, Step, StepConfig
+from paring.core.target import ExportOptions, Limits, Target
+from paring.core.task import Task
+from paring.load import saved
+from paring.measure import machine, measurements
+from paring.measure.answers import Answers
+from paring.recipes.recipe import Recipe
+from paring.steps import keep_invariants
+
+
+@dataclass(frozen=True)
+class State:
+    """The model before the first step or after one.
+
+    Attributes:
+        name: of the stage: `baseline`, `01-quantize.static`, ….
+        key: of all that made it.
+        model: gives it, from its folder if it was not made just now.
+        done: its folder, which holds its answers on the test split too.
+    """
+
+    name: str
+    key: str
+    model: Callable[[], Model]
+    done: Done
+
+    @property
+    def answers(self) -> Answers:
+        """What it answers on the test split."""
+        return Answers.load(self.done.path)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A state as a file of a target.
+
+    Attributes:
+        stage: under which its records stand: `artifact:NAME` for the result, else the state's name.
+        state: what was exported.
+        target: to what.
+        file: the file.
+        key: of all that made it.
+        done: its folder.
+    """
+
+    stage: str
+    state: State
+    target: Target
+    file: Path
+    key: str
+    done: Done
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What every stage of a run needs.
+
+    Attributes:
+        recipe: what is wanted.
+        task: data, loss and metrics.
+        targets: each with the options of its export.
+        threads: that a runtime may use.
+        run: where finished work is kept.
+        progress: shows how far it has come.
+    """
+
+    recipe: Recipe
+    task: Task
+    targets: Sequence[tuple[Target, ExportOptions]]
+    threads: int
+    run: RunDirectory
+    progress: Progress
+
+    @property
+    def limits(self) -> Limits:
+        """What every target can execute."""
+        first, *others = (target.limits for target, _ in self.targets)
+        for limits in others:
+            first = first & limits
+        return first
+
+    def apply(self, model: Model, steps: Sequence[tuple[Step, StepConfig]]) -> list[State]:
+        """The baseline, and the model after each step."""
+        this = key("baseline", saved.digest(model), self._conditions)
+        done = self.run.once("steps/00-baseline", this, partial(self._answer, model, "baseline"))
+        states = [State("baseline", this, lambda: model, done)]
+        for number, (step, config) in enumerate(steps, start=1):
+            name = f"{number:02d}-{step.name}"
+            options = config.model_dump(mode="json")
+            this = key(states[-1].key, step.name, options, self.recipe.seed, self._conditions)
+            made: list[Model] = []
+            done = self.run.once(
+                f"steps/{name}", this, partial(self._step, step, config, states[-1], model, name, this, made)
+            )
+            states.append(State(name, this, _later(made, done.path), done))
+        return states
+
+    def export(self, states: Sequence[State]) -> list[Export]:
+        """Files of the baseline, of the states between if the recipe measures these, and of the result, per target."""
+        *before, result = states
+        kept = before if self.recipe.measure.stages == "all" else before[:1]
+        found = []
+        for target, options in self.targets:
+            for state in kept:  # with float ends: only the result is promised to be quantized
+                found.append(self._export(state, target, options.model_copy(update={"io": "float32"}), state.name))
+            found.append(self._export(result, target, options, f"artifact:{target.name}"))
+        return found
+
+    def measure(self, states: Sequence[State], exports: Sequence[Export]) -> list[Record]:
+        """Every number of the run; those of unchanged stages from their folders."""
+        records = []
+        baseline = states[0]
+        for state in states:
+            records += self._kept(
+                state.name, key(state.key, baseline.key), partial(self._measure_state, state, baseline)
+            )
+        for target, _ in self.targets:
+            files = [export for export in exports if export.target is target]
+            for export in files:
+                this = key(export.key, export.stage, self.threads, machine.cpu(), self._conditions)
+                name = f"{export.state.name}.{target.name}"
+                records += self._kept(name, this, partial(self._measure_artifact, export))
+            this = key([(export.key, export.stage) for export in files], self.threads, machine.cpu())
+            records += self._kept(f"latency.{target.name}", this, partial(self._measure_latency, files))
+        return records
+
+    @property
+    def _conditions(self) -> list[Json]:
+        """What any result depends on besides what it was made from."""
+        return [paring.__version__, machine.versions(), self.task.identity, self.recipe.measure.test_samples]
+
+    def _answer(self, model: Model, name: str, folder: Path) -> None:
+        measurements.collect_in_torch(model, self.task, folder, self.progress, name, self.recipe.measure.test_samples)
+
+    def _step(
+        self, step: Step, config: StepConfig, before: State, original: Model, name: str, this: str, made: list[Model],
+        folder: Path,
+    ) -> None:  # fmt: skip
+        self.progress.note(f"{name} …")
+        with self.run.workspace(name, this) as work:
+            context = Context(self.task, self.limits, self.recipe.seed, original, work, self.progress)
+            found = step.apply(before.model(), config, context)
+        keep_invariants(found)
+        saved.save(found, folder / "model.safetensors")
+        self._answer(found, name, folder)
+        made.append(found)
+
+    def _export(self, state: State, target: Target, options: ExportOptions, stage: str) -> Export:
+        name = target.name if stage.startswith("artifact:") else f"{state.name}.{target.name}"
+        this = key(state.key, target.name, options.model_dump(mode="json"), machine.versions())
+        file = f"model{target.suffix}"
+
+        def make(folder: Path) -> None:
+            self.progress.note(f"export {name} …")
+            target.export(state.model(), folder / file, options)
+
+        done = self.run.once(f"artifacts/{name}", this, make)
+        return Export(stage, state, target, done.path / file, this, done)
+
+    def _kept(self, name: str, this: str, take: Callable[[], list[Record]]) -> list[Record]:
+        done = self.run.once(f"records/{name}", this, lambda folder: measurements.write(take(), folder))
+        return measurements.read(done.path)
+
+    def _measure_state(self, state: State, baseline: State) -> list[Record]:
+        return measurements.of_state(state.model(), state.answers, baseline.answers, state.name)
+
+    def _measure_artifact(self, export: Export) -> list[Record]:
+        return measurements.of_artifact(
+            export.target,
+            export.file,
+            self.threads,
+            self.task,
+            export.state.answers,
+            export.stage,
+            self.progress,
+            self.recipe.measure.test_samples,
+        )
+
+    def _measure_latency(self, files: Sequence[Export]) -> list[Record]:
+        self.progress.note("latency …")
+        return measurements.latency({one.stage: one.target.open(one.file, self.threads) for one in files})
+
+
+def verdicts(name: str, limit: float, unit: str, records: Sequence[Record]) -> list[Mapping[str, Json]]:
+    """A budget against each artifact, as the arguments of a report's requirement."""
+    found: list[Mapping[str, Json]] = []
+    metric = "accuracy" if name == "accuracy_drop" else name
+    before = next(r.value for r in records if (r.stage, r.metric) == ("baseline", "accuracy"))
+    for record in records:
+        if record.stage.startswith("artifact:") and record.metric == metric:
+            value = before - record.value if name == "accuracy_drop" else record.value
+            over = max(0.0, value - limit)
+            found.append(
+                {"name": name, "limit": limit, "unit": unit, "value": value, "met": over == 0.0, "shortfall": over}
+            )
+    return found
+
+
+def _later(made: Sequence[Model], folder: Path) -> Callable[[], Model]:
+    """The model as it was made, or from its folder once somebody wants it."""
+    return cache(lambda: made[0] if made else saved.load(folder))

@@ -1,0 +1,46 @@
+"""Keeps what libraries print, from Python and from C++, off the terminal."""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_KEPT = 4000  # characters of what was printed, enough for a converter's last words
+
+
+@contextmanager
+def quiet() -> Iterator[Callable[[], str]]:
+    """Silences standard output and error, warnings and logging meanwhile.
+
+    C++ writes past `sys.stdout`, so the descriptors themselves are turned away. Yields a function that gives the end of
+    what was printed, for an error message.
+    """
+    level = logging.root.manager.disable
+    with tempfile.TemporaryFile() as log, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _flush()
+        kept = [(fd, os.dup(fd)) for fd in (1, 2)]
+        logging.disable(logging.ERROR)
+
+        def said() -> str:
+            log.seek(0)
+            return log.read().decode(errors="replace")[-_KEPT:]
+
+        try:
+            for fd, _ in kept:
+                os.dup2(log.fileno(), fd)
+            yield said
+        finally:
+            _flush()
+            for fd, copy in kept:
+                os.dup2(copy, fd)
+                os.close(copy)
+            logging.disable(level)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

@@ -1,0 +1,98 @@
+"""Tensors on disk: safetensors, never a pickle."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from paring.core import atomic
+from paring.core.errors import ParingError
+from paring.core.model import Model
+
+_ALIASES = "aliases"  # tensors that share memory (tied weights) are stored once
+_PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl"}
+
+
+def write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors to a safetensors file; those that share memory once."""
+    stored: dict[str, Tensor] = {}
+    first: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and place in first:
+            aliases[name] = first[place]
+        else:
+            first[place] = name
+            stored[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    with atomic.write(path) as temporary:
+        save_file(stored, temporary, metadata={_ALIASES: json.dumps(aliases)})
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ParingError: there is no such file, it is damaged, or it is of another kind.
+    """
+    if path.suffix in _PICKLES:
+        raise ParingError(
+            "is a pickle, which can run code when it is read",
+            str(path),
+            "convert it where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), out)",
+        )
+    if not path.is_file():
+        raise ParingError("there is no such file", str(path), "check the path; `paring train` writes such a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            aliases = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ParingError(
+            f"is damaged or not a safetensors file ({error})", str(path), "copy it again, or make it again"
+        ) from error
+    return {**tensors, **{name: tensors[other] for name, other in aliases.items()}}
+
+
+def put(tensors: Mapping[str, Tensor], module: nn.Module, where: Path) -> None:
+    """Copies tensors into a module of the same names and shapes.
+
+    Raises:
+        ParingError: names or shapes differ; the first of them are named.
+    """
+    own = module.state_dict()
+    other = [
+        f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and own[name].shape != tensors[name].shape
+    ]
+    problems = [
+        f"{len(names)} tensors {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for what, names in (
+            ("are missing", sorted(own.keys() - tensors.keys())),
+            ("are not in the model", sorted(tensors.keys() - own.keys())),
+            ("have other shapes", other),
+        )
+        if names
+    ]
+    if problems:
+        raise ParingError(
+            "; ".join(problems), str(where), "name the model and the arguments that these weights were made with"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def finite(model: Model) -> None:
+    """Raises ParingError if a weight is NaN or infinite, with the tensor's name."""
+    for name, tensor in model.module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise ParingError(
+                f"{count} of {tensor.numel()} values are NaN or infinite",
+                f"{model.source}: {name}",
+                "train again, or take an earlier checkpoint",
+            )

@@ -1,0 +1,1 @@
+"""Measurements: a model or a runner in, numbers with their origin out."""

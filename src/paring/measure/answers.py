@@ -1,0 +1,97 @@
+"""What a model or an artifact answers on a whole split, kept on disk, so that it is computed once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paring.core.errors import ParingError
+from paring.core.model import Model
+from paring.core.step import Progress
+from paring.core.target import Array, Runner
+from paring.core.task import Split, Task
+
+Answer = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Outputs and targets of a split, memory-mapped.
+
+    Attributes:
+        outputs: float32, shape (samples, classes).
+        targets: int64, shape (samples,).
+    """
+
+    outputs: Array
+    targets: Array
+
+    @classmethod
+    def load(cls, folder: Path) -> "Answers":
+        """What `collect` wrote to `folder`."""
+        return cls(
+            np.load(folder / "outputs.npy", mmap_mode="r", allow_pickle=False),
+            np.load(folder / "targets.npy", allow_pickle=False),
+        )
+
+
+def of_model(model: Model) -> Answer:
+    """A model in PyTorch as a function of arrays."""
+
+    def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = model({name: torch.from_numpy(array) for name, array in inputs.items()})
+        return {name: tensor.float().numpy() for name, tensor in outputs.items()}
+
+    return answer
+
+
+def of_runner(runner: Runner, task: Task) -> Answer:
+    """An artifact in its runtime as a function of arrays; its inputs are the task's, in order."""
+    names = {spec.name: given.name for spec, given in zip(runner.inputs, task.inputs, strict=True)}
+    return lambda inputs: runner.run({own: inputs[given] for own, given in names.items()})
+
+
+def collect(
+    answer: Answer,
+    task: Task,
+    split: Split,
+    folder: Path,
+    progress: Progress,
+    label: str,
+    limit: int | None = None,
+    batch_size: int = 250,
+) -> Answers:
+    """Runs a split through `answer` and writes the first output to `folder`.
+
+    Raises:
+        ParingError: the split is empty, or an answer is NaN.
+    """
+    count = min(task.size(split), limit or task.size(split))
+    if count == 0:
+        raise ParingError(f"the {split} split is empty", task.name, "give the data set more samples")
+    outputs: np.memmap[Any, Any] | None = None
+    targets = np.empty(count, np.int64)
+    done = 0
+    with progress.bar(label, count) as advance:
+        for batch in task.batches(split, batch_size, limit=count):
+            found = next(iter(answer({name: tensor.numpy() for name, tensor in batch.inputs.items()}).values()))
+            if outputs is None:
+                outputs = np.lib.format.open_memmap(
+                    folder / "outputs.npy", mode="w+", dtype=np.float32, shape=(count, *found.shape[1:])
+                )
+            end = done + len(found)
+            outputs[done:end], targets[done:end] = found, batch.targets.numpy()
+            if not np.isfinite(found).all():
+                bad = done + int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(1)))
+                raise ParingError(
+                    f"the answer to {split} sample {bad} is not a number", label, "look for NaN in weights and data"
+                )
+            advance(end - done, "")
+            done = end
+    assert outputs is not None  # count > 0  # noqa: S101
+    outputs.flush()
+    np.save(folder / "targets.npy", targets, allow_pickle=False)
+    return Answers(outputs, targets)

@@ -1,0 +1,129 @@
+"""Reading and writing recipes; what is wrong in one is told with its line and the nearest key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from paring.core import atomic
+from paring.core.errors import ParingError, UnknownName
+from paring.core.model import Json
+from paring.recipes.recipe import Lines, Recipe
+
+Path_ = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(source: Recipe | Mapping[str, Json] | str | Path) -> tuple[Recipe, Lines]:
+    """A recipe from a YAML file, a dictionary, or as it is; with the lines of its parts.
+
+    Raises:
+        ParingError: no such file, not YAML, an unknown or repeated key, a value of the wrong kind.
+    """
+    if isinstance(source, Recipe):
+        return source, Lines()
+    if isinstance(source, Mapping):
+        lines = Lines()
+        return validated(Recipe, dict(source), lines), lines
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ParingError(
+            f"cannot be read: {error.strerror}", str(path), "name a recipe file, e.g. recipe.yaml"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ParingError("is not a text file", str(path), "name a recipe file, e.g. recipe.yaml") from error
+    data, numbers = _parse(text, str(path))
+    lines = Lines(str(path), numbers)
+    return validated(Recipe, data, lines), lines
+
+
+def write(recipe: Recipe, path: Path) -> None:
+    """Writes the recipe as YAML, defaults included."""
+    with atomic.write(path) as temporary:
+        temporary.write_text(yaml.safe_dump(recipe.as_json(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
+    """`data` as a `kind`; the first problem becomes a ParingError with its line, and the nearest key if one is unknown.
+
+    Args:
+        kind: what to make.
+        data: what the user wrote.
+        lines: where it stands.
+        at: path to `data` in the recipe.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = at + _as_written(tuple(first["loc"]))
+        where = lines.of(path)
+        name = ".".join(str(part) for part in path) or "the recipe"
+        if first["type"] == "extra_forbidden":
+            raise UnknownName.of("key", str(path[-1]), _fields(kind, tuple(first["loc"])[:-1]), where=where) from error
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
+        raise ParingError(f"{name}: {message}{got}", where, "see the recipe's page in the documentation") from error
+
+
+def _as_written(loc: Path_) -> Path_:
+    """The path as it stands in the file, where a step's options lie under its name."""
+    if len(loc) > 2 and loc[0] in {"steps", "targets"} and loc[2] in {"config", "options"}:
+        return (*loc[:2], *loc[3:])
+    return loc
+
+
+def _fields(kind: type[BaseModel], loc: Path_) -> list[str]:
+    """Keys that are known where an unknown one was found."""
+    for part in loc:
+        field = kind.model_fields.get(str(part))
+        if field is None:
+            continue
+        inner = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
+        kind = next((t for t in inner if issubclass(t, BaseModel)), kind)
+    return list(kind.model_fields)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _parse(text: str, name: str) -> tuple[Any, dict[Path_, int]]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}, line {mark.line + 1}" if mark else name
+        problem = getattr(error, "problem", None) or str(error)
+        raise ParingError(f"is not YAML: {problem}", where, "mind indentation and colons") from error
+    numbers: dict[Path_, int] = {}
+    if root is None or not isinstance(root, yaml.MappingNode):
+        raise ParingError("is not a recipe", name, "begin with version: 1, model: … and data: …")
+    _lines(root, (), numbers, name)
+    try:
+        return yaml.safe_load(text), numbers
+    except yaml.YAMLError as error:
+        raise ParingError(f"is not YAML: {error}", name, "mind tags and anchors") from error
+
+
+def _lines(node: yaml.Node, at: Path_, numbers: dict[Path_, int], name: str) -> None:
+    numbers.setdefault(at, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*at, str(key.value))
+            # under steps and targets an item is {name: options}: the name is no part of the path
+            flat = len(at) == 2 and at[0] in {"steps", "targets"}
+            if path in numbers:
+                raise ParingError(
+                    f"the key {key.value!r} stands twice", f"{name}, line {key.start_mark.line + 1}", "keep one of them"
+                )
+            numbers[path] = key.start_mark.line + 1
+            _lines(value, at if flat else path, numbers, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _lines(item, (*at, position), numbers, name)

@@ -1,0 +1,32 @@
+"""Techniques. A step is a function from a model to a new model; one method, one file."""
+
+from paring.core.errors import ParingError
+from paring.core.model import Model
+from paring.core.registry import Registry
+
+STEPS = Registry(
+    "step",
+    {
+        "finetune": "paring.steps.finetune:Finetune",
+        "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
+    },
+    extras={"finetune": "train", "quantize.static": "quantize"},
+)
+
+# kind of invariant -> a function of (model, invariant) that returns None, or in words how it is broken
+INVARIANTS = Registry("invariant", {"scale": "paring.steps.quantize.static:scale_holds"})
+
+
+def keep_invariants(model: Model) -> None:
+    """Raises ParingError if the model broke what an earlier step won, naming step, layer and what became of it."""
+    broken = [
+        f"{invariant.layer}: {problem}"
+        for invariant in model.invariants
+        if (problem := INVARIANTS.load(invariant.kind)(model, invariant)) is not None
+    ]
+    if broken:
+        raise ParingError(
+            f"broke {len(broken)} invariants of earlier steps ({'; '.join(broken[:3])})",
+            model.history[-1].step,
+            "change the order of the steps, or report this as a fault of the step",
+        )

@@ -1,0 +1,58 @@
+"""Fine-tuning: trains a model a little more, so that it recovers what an earlier step cost."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from paring.core.errors import ParingError
+from paring.core.model import Event, Model
+from paring.core.step import Context, Phase
+from paring.train.config import TrainConfig
+
+
+class FinetuneConfig(TrainConfig):
+    """Options of fine-tuning: those of training, with a short length and a low learning rate."""
+
+    default_epochs: ClassVar[int] = 1
+
+    learning_rate: float = Field(0.01, gt=0)
+    """Peak of the schedule, per step."""
+
+
+class Finetune:
+    """Trains all weights of a model that is not quantized yet."""
+
+    name: ClassVar[str] = "finetune"
+    phase: ClassVar[Phase] = Phase.RECOVERY
+    Config: ClassVar[type[FinetuneConfig]] = FinetuneConfig
+
+    def apply(self, model: Model, config: Any, context: Context) -> Model:
+        """The model with trained weights.
+
+        Raises:
+            ParingError: the model is quantized, does not fit the task, or the training diverges.
+        """
+        if model.quantized:
+            raise ParingError(
+                "a quantized model cannot be trained: its scales are fixed and its rounding has no gradient",
+                self.name,
+                "place finetune before the quantization step",
+            )
+        # Here, so that a recipe can be read and checked without torch.
+        from paring.train.evaluate import evaluate
+        from paring.train.loop import fit
+
+        before = evaluate(model, context.task, "validation") if context.task.size("validation") else None
+        fitted = fit(
+            model, context.task, config, seed=context.seed, directory=context.directory, progress=context.progress
+        )
+        length = config.steps or config.epochs
+        changed = f"{length} {'step' if config.steps else 'epoch'}{'s' if length > 1 else ''}"
+        kept = fitted.history[fitted.kept - 1]
+        if before and kept.validation_loss is not None and kept.accuracy is not None:
+            changed += f", loss {before.loss:.2f} → {kept.validation_loss:.2f}"
+            changed += f", validation {100 * before.accuracy:.1f} → {100 * kept.accuracy:.1f} %"
+        else:
+            changed += f", training loss {kept.loss:.2f}"
+        event = Event(step=self.name, config=config.model_dump(mode="json"), changed=changed)
+        return model.changed(fitted.module, event)

@@ -1,0 +1,200 @@
+"""Where in a graph numbers become int8: one set of rules, for every runtime.
+
+The rules follow what the int8 kernels of the runtimes do (Jacob et al. 2018, arXiv:1712.05877, section 2.4): a
+convolution is quantized after its fused activation; operators that only move values, or pick among them, pass the scale
+of their input on; softmax, sigmoid and tanh have a fixed output scale. What no rule names stays in float, and is
+returned with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e.quantizer import (
+    FixedQParamsQuantizationSpec,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+    SharedQuantizationSpec,
+)
+from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+from paring.core.model import Skipped
+
+aten = torch.ops.aten
+
+# operator -> axis of its weight's output channels
+WEIGHTED = {
+    aten.conv1d.default: 0,
+    aten.conv2d.default: 0,
+    aten.conv2d.padding: 0,
+    aten.linear.default: 0,
+    aten.conv_transpose2d.input: 1,
+}
+# activations that a kernel applies to its int32 sum, so that the sum itself is never rounded to int8
+FUSED = {aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default}
+COMPUTED = {
+    aten.add.Tensor,
+    aten.add_.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.mul_.Tensor,
+    aten.mean.dim,
+    aten.adaptive_avg_pool2d.default,
+    aten.hardswish.default,
+    aten.hardswish_.default,
+    aten.leaky_relu.default,
+    *FUSED,
+}
+MOVED = {
+    aten.view.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.dropout.default,
+    aten.slice.Tensor,
+    aten.select.int,
+    aten.pad.default,
+    aten.constant_pad_nd.default,
+    aten.max_pool2d.default,
+    aten.avg_pool2d.default,
+    aten.upsample_nearest2d.vec,
+}
+JOINED = {aten.cat.default}
+# operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require
+FIXED = {
+    aten.sigmoid.default: (1 / 256, -128),
+    aten.softmax.int: (1 / 256, -128),
+    aten._softmax.default: (1 / 256, -128),
+    aten.tanh.default: (1 / 128, 0),
+}
+
+
+@dataclass(frozen=True)
+class Specs:
+    """How one layer is quantized.
+
+    Attributes:
+        activation: of its inputs and its output.
+        weight: axis of the output channels -> of its weight.
+    """
+
+    activation: QuantizationSpec
+    weight: Callable[[int], QuantizationSpec]
+
+
+class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
+    """Marks every tensor that becomes int8; `skipped` names what stays in float, and why.
+
+    Args:
+        specs: how to quantize.
+        keep_float: whether the layer of that name stays in float.
+    """
+
+    def __init__(self, specs: Specs, keep_float: Callable[[str], bool] = lambda name: False) -> None:
+        super().__init__()
+        self.specs, self.keep_float = specs, keep_float
+        self.skipped: list[Skipped] = []
+        self.layers: list[str] = []
+
+    def annotate(self, model: GraphModule) -> GraphModule:
+        """Puts an annotation on every node that a rule names."""
+        for node in model.graph.nodes:
+            if node.op != "call_function" or not _is_float(node):
+                continue
+            name = layer_of(node)
+            if self.keep_float(name):
+                self.skipped.append(Skipped(name, "kept in float, as the recipe asks"))
+            else:
+                self._annotate(node, name)
+        return model
+
+    def validate(self, model: GraphModule) -> None:
+        """Nothing to check: rules that do not apply leave a node in float."""
+
+    def _annotate(self, node: Node, name: str) -> None:
+        act = self.specs.activation
+        target: Any = node.target
+        if target in WEIGHTED:
+            data, weight = node.all_input_nodes[0], node.all_input_nodes[1]
+            if not _is_parameter(weight):
+                self.skipped.append(Skipped(name, "its weight is computed by the network, not stored"))
+                return
+            inputs = {data: act, weight: self.specs.weight(_channel_axis(node))}
+            _mark(node, inputs, None if fused_activation(node) else act)
+            self.layers.append(name)
+        elif target in FUSED and (source := _source(node)) is not None and fused_activation(source) is node:
+            _mark(node, {}, act if Q_ANNOTATION_KEY in source.meta else None)
+        elif target in COMPUTED:
+            inputs = {n: act for n in node.all_input_nodes if _is_float(n)}
+            _mark(node, inputs, None if fused_activation(node) else act)
+        elif target in MOVED and (source := _source(node)) is not None:
+            if _quantized_output(source):
+                shared = SharedQuantizationSpec(source)
+                _mark(node, {source: shared}, shared)
+            elif source.op == "placeholder":
+                _mark(node, {source: act}, SharedQuantizationSpec((source, node)))
+        elif target in JOINED:
+            first, *others = dict.fromkeys(node.all_input_nodes)
+            shared = SharedQuantizationSpec((first, node))
+            _mark(node, {first: act, **dict.fromkeys(others, shared)}, shared)
+        elif target in FIXED:
+            scale, zero_point = FIXED[target]
+            fixed = FixedQParamsQuantizationSpec(
+                dtype=torch.int8, scale=scale, zero_point=zero_point, quant_min=-128, quant_max=127,
+                qscheme=torch.per_tensor_affine,
+            )  # fmt: skip
+            _mark(node, {n: act for n in node.all_input_nodes if _is_float(n)}, fixed)
+        else:
+            self.skipped.append(Skipped(name, f"{target} has no int8 rule"))
+
+
+def layer_of(node: Node) -> str:
+    """The name of the module that a node was traced from, e.g. `blocks.3.body.0`; the node's own if none is known."""
+    stack = node.meta.get("nn_module_stack") or {}
+    names = [path for path, _ in stack.values() if path]
+    return names[-1].removeprefix("L['self'].") if names else str(node.name)
+
+
+def fused_activation(node: Node) -> Node | None:
+    """The activation that the kernel of `node` applies itself: its only user, a ReLU or a ReLU6."""
+    users = list(node.users)
+    fusing = node.target in WEIGHTED or node.target in {aten.add.Tensor, aten.add_.Tensor}
+    return users[0] if fusing and len(users) == 1 and users[0].target in FUSED else None
+
+
+def _mark(node: Node, inputs: dict[Node, Any], output: Any) -> None:
+    node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(input_qspec_map=inputs, output_qspec=output, _annotated=True)
+
+
+def _source(node: Node) -> Node | None:
+    return node.all_input_nodes[0] if node.all_input_nodes else None
+
+
+def _quantized_output(node: Node) -> bool:
+    annotation = node.meta.get(Q_ANNOTATION_KEY)
+    return annotation is not None and annotation.output_qspec is not None
+
+
+def _is_float(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _is_parameter(node: Node) -> bool:
+    return node.op == "get_attr"
+
+
+def _channel_axis(node: Node) -> int:
+    axis: int = WEIGHTED[node.target]  # type: ignore[index]
+    if axis == 1 and len(node.args) > 6 and node.args[6] != 1:
+        raise ValueError("grouped transposed convolution")  # its output channels lie on two axes
+    return axis

@@ -1,0 +1,5 @@
+"""Runtimes that models are exported to, one folder each."""
+
+from paring.core.registry import Registry
+
+TARGETS = Registry("target", {"litert": "paring.targets.litert:LiteRT"}, extras={"litert": "litert"})

@@ -1,0 +1,99 @@
+"""A model becomes a `.tflite`, by litert-torch."""
+
+from pathlib import Path
+
+from torch import nn
+
+from paring.core import atomic
+from paring.core.errors import ParingError
+from paring.core.model import Model
+from paring.core.quiet import quiet
+from paring.core.target import FLOAT_ENDS, ExportOptions
+from paring.targets.litert import flatbuffer
+from paring.targets.litert.check import problems, samples
+
+SCHEMA = 1  # of the metadata in the file
+
+
+def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
+    """Writes `model` to `path`, batch size one. Same model, same bytes.
+
+    Raises:
+        ParingError: LiteRT cannot hold the model, `io: int8` for a float model, the converter failed, what was
+            quantized came out float, or the disk is full. Nothing is written then.
+    """
+    if options.io == "int8" and not model.quantized:
+        raise ParingError(
+            "int8 inputs and outputs need a quantized model", "export to litert", "add quantize.static, or io: float32"
+        )
+    content = flatbuffer.finish(
+        _convert(model, options),
+        [spec.name for spec in model.inputs],
+        [spec.name for spec in model.outputs],
+        {
+            "schema": SCHEMA,
+            "layout": options.layout,
+            "inputs": [spec.as_json() for spec in model.inputs],
+            "outputs": [spec.as_json() for spec in model.outputs],
+        },
+        float_ends=model.quantized and options.io == "float32",
+    )
+    _keeps_scales(model, content)
+    with atomic.write(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _convert(model: Model, options: ExportOptions) -> bytes:
+    with quiet():
+        import litert_torch
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+    images = [i for i, spec in enumerate(model.inputs) if spec.layout == "NCHW"]
+    inputs = list(samples(model.inputs))
+    module: nn.Module = model.module
+    if options.layout == "NHWC" and images:
+        module = litert_torch.to_channel_last_io(module, args=images)
+        module.training = False
+        for i in images:
+            inputs[i] = inputs[i].permute(0, 2, 3, 1).contiguous()
+    # without a configuration the converter drops the scales in silence
+    static = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
+    quantized = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static)) if model.quantized else None
+    try:
+        with quiet() as said:
+            converted = litert_torch.convert(module, tuple(inputs), quant_config=quantized)
+            return bytes(converted.model_content())
+    except Exception as error:  # the converter raises many kinds, MLIR's among them
+        found = problems(model)
+        if found:
+            raise ParingError(
+                "; ".join(str(problem) for problem in found), "export to litert", found[0].remedy
+            ) from error
+        reason = (str(error).strip() or said()).splitlines()
+        raise ParingError(
+            f"litert-torch could not convert the model: {reason[0] if reason else type(error).__name__}",
+            "export to litert",
+            "replace the layer that the message names; `paring check` lists operators without a lowering",
+        ) from error
+
+
+def _keeps_scales(model: Model, content: bytes) -> None:
+    """Every scale that a step fixed is in the file, or the file is not written."""
+    stored = {_rounded(tensor.scales) for tensor in flatbuffer.constants(content) if tensor.dtype.startswith("int8")}
+    lost = [
+        invariant.layer
+        for invariant in model.invariants
+        if invariant.kind == "scale" and _rounded(tuple(invariant.value)) not in stored
+    ]
+    if lost:
+        raise ParingError(
+            f"{len(lost)} quantized layers came out without their scales ({', '.join(lost[:3])}, …)",
+            "export to litert",
+            "keep these layers in float (keep_float), and report the model that shows it",
+        )
+
+
+def _rounded(scales: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(float(f"{scale:.5e}") for scale in scales)

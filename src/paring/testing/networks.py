@@ -1,0 +1,40 @@
+"""Networks for contract suites."""
+
+import torch
+from torch import Tensor, nn
+
+
+class TinyNetwork(nn.Module):
+    """Convolution, depthwise convolution, batch norm, ReLU6, a residual, pooling and a classifier, in small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
+        self.body = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 8, 1)
+        )
+        self.classifier = nn.Linear(8, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        x = self.stem(image)
+        x = x + self.body(x)
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+
+def tiny_network() -> nn.Module:
+    """A `TinyNetwork` whose batch norms have seen data, so that folding them is put to the test."""
+    network = TinyNetwork()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.running_var, 0.5, 1.5),
+                (module.running_mean, -1, 1),
+                (module.weight, 0.5, 1.5),
+            ):
+                assert tensor is not None
+                nn.init.uniform_(tensor, low, high)
+    with torch.no_grad():
+        network.classifier.weight.mul_(4.0)  # answers that differ from each other
+    return network

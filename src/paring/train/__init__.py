@@ -1,0 +1,1 @@
+"""Training: the one loop (`loop.fit`), its options (`config.TrainConfig`), accuracy (`evaluate.accuracy`)."""

@@ -1,0 +1,73 @@
+"""Options of a training, as data."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from paring.core.step import StepConfig
+
+
+class TrainConfig(StepConfig):
+    """How to train. Its length is `epochs` or `steps`, not both."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    default_epochs: ClassVar[int] = 10
+
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the training split. Default where neither length is given: 10 (fine-tuning: 1)."""
+    steps: int | None = Field(None, ge=1)
+    """Optimizer steps, instead of epochs."""
+    batch_size: int = Field(128, ge=1)
+    """Samples in a step, over all processes together."""
+    learning_rate: float = Field(0.1, gt=0)
+    """Peak of the schedule, per step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Stochastic gradient descent with momentum, or Adam with decoupled weight decay."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Share of the last update kept (SGD); the first beta (AdamW)."""
+    nesterov: bool = False
+    """Nesterov's momentum (SGD only)."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """Share of a weight taken off in a step, times the learning rate. Norms and biases have none."""
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    """Learning rate after the warm-up: cosine down to 0 (`onecycle` and `cosine`), or the peak throughout."""
+    warmup: float = Field(0.2, ge=0, lt=1)
+    """Share of all steps in which the rate rises: from 1/25 of the peak along a cosine (`onecycle`), else linearly."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target probability spread over all classes."""
+    augment: bool = False
+    """Whether samples are changed at random, as the task defines it."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Largest norm of all gradients together; None does not clip."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of the moving average of the weights that is evaluated and returned; 0 is off."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the arithmetic where bfloat16 is safe (autocast); weights stay float32."""
+    channels_last: bool = True
+    """Whether images lie channels-last in memory, which most convolution kernels run faster."""
+    evaluate_every: int = Field(1, ge=1)
+    """Epochs between two evaluations on the validation split; the last epoch is always evaluated."""
+    keep: Literal["last", "best"] = "last"
+    """Whose weights are returned: the last, or those of the epoch with the best validation accuracy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _length(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("epochs") is None and data.get("steps") is None:
+            return {**data, "epochs": cls.default_epochs}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(f"epochs={self.epochs} and steps={self.steps}: give one of them, not both")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f"nesterov=True needs optimizer='sgd' and a momentum above 0, "
+                f"not optimizer={self.optimizer!r} and momentum={self.momentum}"
+            )
+        return self
+
+    def length(self, per_epoch: int) -> int:
+        """Steps in all, where an epoch has `per_epoch`."""
+        return self.steps if self.steps is not None else (self.epochs or self.default_epochs) * per_epoch

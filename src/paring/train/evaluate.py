@@ -1,0 +1,108 @@
+"""Accuracy and loss in PyTorch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.model import Model
+from paring.core.task import Split, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a module is on a split.
+
+    Attributes:
+        correct: samples whose largest output is the target's.
+        total: samples seen.
+        loss: mean over the samples.
+    """
+
+    correct: int
+    total: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct samples, 0 to 1."""
+        return self.correct / self.total
+
+
+def accuracy(
+    model: Model, task: Task, split: Split, batch_size: int = 500, limit: int | None = None
+) -> tuple[int, int]:
+    """Correct answers and samples seen.
+
+    Args:
+        model: evaluated where its weights lie.
+        task: gives the samples.
+        split: which of them.
+        batch_size: samples in a forward pass.
+        limit: at most so many samples.
+    """
+    found = evaluate(model, task, split, batch_size, limit)
+    return found.correct, found.total
+
+
+def evaluate(model: Model, task: Task, split: Split, batch_size: int = 500, limit: int | None = None) -> Evaluation:
+    """Accuracy and loss on a split that holds samples; arguments as for `accuracy`."""
+    correct, total, loss = tally(model, model.module, task, split, batch_size=batch_size, limit=limit).tolist()
+    return Evaluation(int(correct), int(total), loss / total)
+
+
+def tally(
+    model: Model,
+    module: nn.Module,
+    task: Task,
+    split: Split,
+    *,
+    batch_size: int = 500,
+    limit: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> Tensor:
+    """Correct answers, samples seen and summed loss, to be added up over shards; float64.
+
+    Args:
+        model: names the inputs and outputs.
+        module: what is evaluated, in eval mode meanwhile.
+        task: gives the samples.
+        split: which of them.
+        batch_size: samples in a forward pass, over all shards together.
+        limit: at most so many samples, likewise.
+        shard: (this process, number of processes).
+    """
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    counts = torch.zeros(3, dtype=torch.float64)
+    trained = module.training
+    module.eval()
+    with torch.inference_mode():
+        for batch in task.batches(split, batch_size, limit=limit, shard=shard):
+            size = len(batch.targets)
+            if size == 0:  # the last batch may hold fewer samples than there are shards
+                continue
+            targets = batch.targets.to(device)
+            outputs = forward(model, module, placed(batch.inputs, device))
+            answers = outputs[model.outputs[0].name].argmax(1)
+            loss = task.loss(outputs, targets)
+            counts += torch.tensor([int((answers == targets).sum()), size, float(loss) * size], dtype=torch.float64)
+    if trained:
+        module.train()
+    return counts
+
+
+def placed(inputs: Mapping[str, Tensor], device: torch.device, channels_last: bool = True) -> dict[str, Tensor]:
+    """Inputs on `device`, images with their channels last in memory if asked."""
+    laid = {True: torch.channels_last, False: torch.preserve_format}
+    return {
+        name: tensor.to(device, non_blocking=True, memory_format=laid[channels_last and tensor.ndim == 4])
+        for name, tensor in inputs.items()
+    }
+
+
+def forward(model: Model, module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `module` answers, named and fed as the outputs and inputs of `model`; float32 for the loss's sake."""
+    answer = module(*(inputs[spec.name] for spec in model.inputs))
+    answers = answer if isinstance(answer, tuple) else (answer,)
+    return {spec.name: tensor.float() for spec, tensor in zip(model.outputs, answers, strict=True)}

@@ -1,0 +1,472 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from paring.core.errors import MissingExtra, ParingError
+from paring.core.model import Json, Model
+from paring.core.progress import Silent
+from paring.core.step import Progress
+from paring.core.task import Batch, Task
+from paring.train.check import check
+from paring.train.config import TrainConfig
+from paring.train.evaluate import Evaluation, forward, placed, tally
+from paring.train.optim import averaging, make_optimizer, make_schedule
+from paring.train.state import CorruptStateError, load_state, save_state, weights_digest
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+STATE = "training.safetensors"
+_SILENT = Silent()
+_LOOK_EVERY = 20  # steps on a GPU between two reads of the loss, each of which waits for the device
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch came to.
+
+    Attributes:
+        number: counted from 1.
+        loss: mean over the training batches, while the weights changed.
+        learning_rate: at its last step.
+        seconds: it took, evaluation included.
+        accuracy: on the validation split, 0 to 1; None where it was not evaluated.
+        validation_loss: likewise.
+    """
+
+    number: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    accuracy: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained module.
+
+    Attributes:
+        module: a new module in eval mode, on the CPU.
+        history: one entry for each whole epoch.
+        steps: done.
+        finished: whether these are all; False where `until` ended the training.
+        kept: number of the epoch whose weights these are; the last, or the best one.
+    """
+
+    module: nn.Module
+    history: tuple[Epoch, ...]
+    steps: int
+    finished: bool
+    kept: int
+
+
+def fit(
+    model: Model,
+    task: Task,
+    config: TrainConfig,
+    *,
+    seed: int,
+    directory: Path,
+    progress: Progress = _SILENT,
+    until: Callable[[int], bool] | None = None,
+    checkpoint_every: float = 30.0,
+) -> Fitted:
+    """Trains a copy of the model's module on the task's `train` split; `test` is never read.
+
+    Killed at any moment, the same call goes on from its last state and, on a CPU with the same number of threads,
+    ends with the same bits as an unbroken run. Runs on one CPU or GPU, or in several processes that `torchrun` or
+    `accelerate launch --multi_gpu` started and that share `directory`; each takes its share of every batch.
+
+    Args:
+        model: what to train; untouched.
+        task: data and loss.
+        config: how.
+        seed: of the order of samples, of augmentation and of dropout.
+        directory: keeps the state (`training.safetensors`) to go on from.
+        progress: shows how far it has come.
+        until: asked with the number of steps done (after each step on a CPU, every 20 on a GPU and at the end of an
+            epoch); True ends the training there, and the same call can go on later.
+        checkpoint_every: seconds between two saved states within an epoch; one is saved at each epoch's end.
+
+    Raises:
+        ParingError: model and task do not fit, the loss is no longer finite, or the state cannot be written.
+    """
+    try:
+        from accelerate import Accelerator
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of("accelerate", "train", "training") from error
+    # Without `cpu=True` several processes on a machine without a GPU would each train alone, in one folder. Precision
+    # is set by autocast below: Accelerate's own setting holds for the life of the process.
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    check(model, task, config, accelerator.num_processes)
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), _deferred_interrupt() as interrupted:
+        torch.manual_seed(derived_seed(seed, f"process {accelerator.process_index}"))
+        shown = progress if accelerator.is_main_process else Silent()
+        training = _Training(accelerator, model, task, config, seed=seed, state=directory / STATE, progress=shown)
+        return training.run(until or (lambda _: False), checkpoint_every, interrupted)
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, 32 bits: neighbouring seeds share no stream of chance."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:4], "big")
+
+
+@dataclass
+class _Position:
+    """How far a training has come; JSON values."""
+
+    epoch: int = 0  # whole ones
+    batch: int = 0  # done of the next
+    loss: float = 0.0  # sum over those batches
+    seconds: float = 0.0  # that they took
+    history: list[Epoch] = field(default_factory=list)
+    kept: int = 0
+    best: float = -1.0  # accuracy
+
+
+class _Training:
+    """One training from its start, or from the state of an earlier process, to its end."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: Model,
+        task: Task,
+        config: TrainConfig,
+        *,
+        seed: int,
+        state: Path,
+        progress: Progress,
+    ) -> None:
+        self.accelerator, self.model, self.task, self.config = accelerator, model, task, config
+        self.seed, self.state, self.progress = seed, state, progress
+        self.shard = accelerator.process_index, accelerator.num_processes
+        self.per_epoch = task.size("train") // config.batch_size
+        self.total = config.length(self.per_epoch)
+        self.fingerprint = self._fingerprint()
+
+        self.module = copy.deepcopy(model.module).to(accelerator.device)
+        if config.channels_last:
+            _lay_out(self.module, torch.channels_last)
+        # Alone it stays bare: Accelerate would leave a mark on the module that is returned.
+        self.wrapped = accelerator.prepare_model(self.module) if accelerator.num_processes > 1 else self.module
+        self.average = (
+            AveragedModel(self.module, multi_avg_fn=averaging(config.ema), use_buffers=True) if config.ema else None
+        )
+        self.optimizer = make_optimizer(self.module, config)
+        self.schedule = make_schedule(self.optimizer, config, self.total)
+        self.best: dict[str, Tensor] | None = None
+        self.at = _Position()
+        self.unread: list[Tensor] = []  # losses not yet fetched from the device
+        self._restore()
+
+    @property
+    def subject(self) -> nn.Module:
+        """The module that is evaluated and returned."""
+        return self.module if self.average is None else self.average.module
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return min(self.total, self.at.epoch * self.per_epoch + self.at.batch)  # the last epoch may be cut short
+
+    def run(self, until: Callable[[int], bool], checkpoint_every: float, interrupted: Callable[[], bool]) -> Fitted:
+        """Trains from where it stands."""
+        self.until, self.checkpoint_every, self.interrupted = until, checkpoint_every, interrupted
+        self.saved = self.marked = time.monotonic()
+        with self.progress.bar("train", self.total) as advance:
+            advance(self.step, self._said())
+            while self.step < self.total and self._epoch(advance):
+                pass
+        if interrupted():  # while the last epoch was closed; its state is saved
+            raise KeyboardInterrupt
+        return self._fitted()
+
+    def _epoch(self, advance: Callable[[int, str], None]) -> bool:
+        """Trains to the end of the epoch; False if the training is to stop, here or before."""
+        planned = min(self.per_epoch, self.total - self.at.epoch * self.per_epoch)
+        stop = False
+        self.wrapped.train()
+        for batch in islice(self._batches(), planned - self.at.batch):
+            self._update(batch)
+            self.at.batch += 1
+            if len(self.unread) >= self._look_every or self.at.batch == planned:
+                read = len(self.unread)
+                due, interrupt, stop = self._look()
+                advance(read, self._said())
+                if interrupt or ((due or stop) and self.at.batch < planned):
+                    self._save()
+                if interrupt:
+                    raise KeyboardInterrupt
+                if stop and self.at.batch < planned:
+                    return False
+        if self.at.batch < planned:
+            raise ParingError(
+                f"gave {self.at.batch} training batches of {self.config.batch_size} where its size promises {planned}",
+                f"task {self.task.name}",
+                "make its size and its batches agree",
+            )
+        self._close_epoch(planned)
+        advance(0, self._said())
+        return not stop
+
+    def _batches(self) -> Iterator[Batch]:
+        return self.task.batches(
+            "train",
+            self.config.batch_size,
+            shuffle=derived_seed(self.seed, f"epoch {self.at.epoch}"),
+            augment=self.config.augment,
+            shard=self.shard,
+            skip=self.at.batch,
+        )
+
+    def _update(self, batch: Batch) -> None:
+        """One step of the optimizer."""
+        config, device = self.config, self.accelerator.device
+        inputs = placed(batch.inputs, device, config.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            outputs = forward(self.model, self.wrapped, inputs)
+        loss = self.task.loss(outputs, batch.targets.to(device, non_blocking=True), config.label_smoothing)
+        if self.shard[1] > 1:  # shares may differ by a sample; the mean over processes is to be that over the batch
+            loss = loss * (len(batch.targets) * self.shard[1] / config.batch_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_norm, foreach=True)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+        self.unread.append(loss.detach())
+
+    @property
+    def _look_every(self) -> int:
+        return 1 if self.accelerator.device.type == "cpu" else _LOOK_EVERY
+
+    def _look(self) -> tuple[bool, bool, bool]:
+        """Reads the losses since the last look; whether a state is due, the user interrupts, and `until` says stop.
+
+        The answers travel with the losses, so that all processes act alike.
+        """
+        now = time.monotonic()
+        asked = [now - self.saved >= self.checkpoint_every, self.interrupted(), self.until(self.step)]
+        row = torch.cat([torch.stack(self.unread), torch.tensor(asked, dtype=torch.float32).to(self.unread[0].device)])
+        *losses, due, interrupt, stop = self.accelerator.reduce(row, "mean").tolist()
+        first = self.at.batch - len(losses)
+        for index, loss in enumerate(losses, 1):
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss is {loss}", first + index)
+            self.at.loss += loss
+        self.unread.clear()
+        self.at.seconds += now - self.marked
+        self.marked = now
+        return due > 0, interrupt > 0, stop > 0
+
+    def _close_epoch(self, planned: int) -> None:
+        """Evaluates, enters the epoch in the history and saves the state."""
+        at, number = self.at, self.at.epoch + 1
+        rate = self._last_rate
+        found = None
+        last = number * self.per_epoch >= self.total
+        if (last or number % self.config.evaluate_every == 0) and self.task.size("validation"):
+            found = self._evaluated()
+        now = time.monotonic()
+        seconds, self.marked = at.seconds + now - self.marked, now
+        accuracy, loss = (found.accuracy, found.loss) if found else (None, None)
+        at.history.append(Epoch(number, at.loss / planned, rate, seconds, accuracy, loss))
+        if self.config.keep == "last":
+            at.kept = number
+        elif found and found.accuracy > at.best:
+            at.best, at.kept = found.accuracy, number
+            self.best = {name: tensor.clone() for name, tensor in self.subject.state_dict().items()}
+        at.epoch, at.batch, at.loss, at.seconds = number, 0, 0.0, 0.0
+        self._save()
+
+    @property
+    def _last_rate(self) -> float:
+        """Learning rate of the last step done; the schedule already stands at the next."""
+        function = self.schedule.lr_lambdas[0]
+        return float(self.config.learning_rate * function(self.step - 1))
+
+    def _evaluated(self) -> Evaluation:
+        """The subject on the validation split, shared among the processes."""
+        self._synchronize()
+        counts = tally(self.model, self.subject, self.task, "validation", shard=self.shard)
+        if self.accelerator.num_processes > 1:
+            counts = self.accelerator.reduce(counts.to(self.accelerator.device), "sum")
+        correct, total, loss = counts.tolist()
+        return Evaluation(int(correct), int(total), loss / total)
+
+    def _fitted(self) -> Fitted:
+        if self.best is not None:
+            self.subject.load_state_dict(self.best)
+        self._synchronize()
+        module = self.subject.cpu()
+        _lay_out(module, torch.contiguous_format)
+        module.zero_grad(set_to_none=True)
+        finished = self.step >= self.total
+        return Fitted(module.eval(), tuple(self.at.history), self.step, finished, self.at.kept)
+
+    def _synchronize(self) -> None:
+        """Gives every process the first one's buffers; weights are alike already, batch statistics are not."""
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast
+
+            for buffer in self.subject.buffers():
+                broadcast(buffer)
+
+    def _said(self) -> str:
+        """How it stands, in a few words."""
+        at = self.at
+        epochs = math.ceil(self.total / self.per_epoch)
+        words = [f"epoch {min(at.epoch + 1, epochs)}/{epochs}"]
+        if at.batch or at.history:
+            words.append(f"loss {at.loss / at.batch if at.batch else at.history[-1].loss:.2f}")
+        accuracies = [epoch.accuracy for epoch in at.history if epoch.accuracy is not None]
+        if accuracies:
+            words.append(f"val {100 * accuracies[-1]:.1f} %")
+        return " · ".join(words)
+
+    def _diverged(self, what: str, batch: int) -> ParingError:
+        kept = f"; the last good state is kept in {self.state}" if self.state.exists() else ""
+        return ParingError(
+            f"{what} in epoch {self.at.epoch + 1}, step {batch} of {self.per_epoch}{kept}",
+            f"training of {self.model.source}",
+            f"lower learning_rate, which is {self.config.learning_rate:g}, or set clip_norm",
+        )
+
+    def _fingerprint(self) -> str:
+        """Tells this training from every other one; a state fits only its own."""
+        facts = {
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "task": self.task.identity,
+            "weights": weights_digest(self.model.module),
+            "processes": self.accelerator.num_processes,
+            "device": self.accelerator.device.type,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _save(self) -> None:
+        """Puts all that the next step depends on into one file."""
+        for name, parameter in self.module.named_parameters():
+            if not torch.isfinite(parameter).all():  # the loss would tell only after the good state is overwritten
+                raise self._diverged(f"{name} is no longer finite", self.at.batch or self.per_epoch)
+        chance = self._chance()
+        if self.accelerator.is_main_process:
+            tree: Json = {
+                "module": self.module.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "best": self.best,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "chance": chance,
+                "position": asdict(self.at),
+            }
+            save_state(self.state, self.fingerprint, tree)
+        self.saved = time.monotonic()
+
+    def _restore(self) -> None:
+        """Goes on from the state on disk, if it is this training's own and sound."""
+        try:
+            tree = load_state(self.state, self.fingerprint)
+        except CorruptStateError as error:
+            self.progress.note(f"{self.state} is damaged ({error}); training starts from the beginning")
+            return self._agree()
+        if tree is None:
+            return self._agree()
+        self.module.load_state_dict(tree["module"])
+        if self.average is not None:
+            self.average.load_state_dict(tree["average"])
+        self.best = tree["best"]
+        optimizer = tree["optimizer"]
+        self.optimizer.load_state_dict(
+            {**optimizer, "state": {int(index): entry for index, entry in optimizer["state"].items()}}
+        )
+        self.schedule.load_state_dict(tree["schedule"])
+        position = tree["position"]
+        self.at = _Position(**{**position, "history": [Epoch(**epoch) for epoch in position["history"]]})
+        self._set_chance(tree["chance"])
+        return self._agree()
+
+    def _agree(self) -> None:
+        """All processes must stand at the same step, or they would wait for each other for ever."""
+        if self.accelerator.num_processes > 1:
+            here = torch.tensor([self.step], device=self.accelerator.device)
+            steps = self.accelerator.gather(here).tolist()
+            if len(set(steps)) > 1:
+                raise ParingError(
+                    f"the processes found states at different steps, {steps}",
+                    str(self.state.parent),
+                    "give all processes one folder, on a file system that they share",
+                )
+
+    def _chance(self) -> dict[str, Tensor]:
+        """Generator states of every process, one row each."""
+        states = {"cpu": torch.get_rng_state()}
+        device = self.accelerator.device
+        if device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(device)
+        return {name: self.accelerator.gather(state[None].to(device)).cpu() for name, state in states.items()}
+
+    def _set_chance(self, states: dict[str, Tensor]) -> None:
+        own = self.accelerator.process_index
+        torch.set_rng_state(states["cpu"][own].clone())
+        if "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"][own].clone(), self.accelerator.device)
+
+
+def _lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Puts image-like parameters in one order in memory, in place.
+
+    Always by a copy: where two orders are the same bytes, `Module.to` keeps the strides that it finds, and the
+    strides choose the kernel; a model read from a file would then train to other bits than the one it was saved from.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = torch.empty_like(parameter, memory_format=memory_format).copy_(parameter.data)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Holds Ctrl-C back until a step is done, as half an update cannot be saved; a second one strikes at once.
+
+    Yields whether Ctrl-C was pressed. Leaves a handler that is not Python's own alone.
+    """
+    pressed = False
+
+    def handle(signum: int, frame: Any) -> None:  # noqa: ARG001 - as `signal` calls it
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
