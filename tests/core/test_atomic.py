@@ -46,23 +46,30 @@ def test_old_file_is_seen_until_the_new_one_is_complete(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("kind", [atomic.write, atomic.directory])
 def test_failure_keeps_the_old_and_leaves_nothing(tmp_path, error, kind):
+    def fill(text: str, error: type[BaseException] | None = None) -> None:
+        with kind(path) as temporary:
+            (temporary if kind is atomic.write else temporary / "a").write_text(text)
+            if error is not None:
+                raise error
+
     path = tmp_path / "out"
-    with kind(path) as temporary:
-        (temporary if kind is atomic.write else temporary / "a").write_text("old")
-    with pytest.raises(error), kind(path) as temporary:
-        (temporary if kind is atomic.write else temporary / "a").write_text("ne")
-        raise error
+    fill("old")
+    with pytest.raises(error):
+        fill("new", error)
     assert (path if kind is atomic.write else path / "a").read_text() == "old"
     assert names(tmp_path) == ["out"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_full_disk_during_the_write(tmp_path):
+    def fill() -> None:
+        with atomic.write(path) as temporary:
+            temporary.write_bytes(b"part")
+            Path("/dev/full").write_bytes(b"rest")
+
     path = tmp_path / "model.tflite"
-    with pytest.raises(ParingError) as caught, atomic.write(path) as temporary:
-        temporary.write_bytes(b"part")
-        with open("/dev/full", "wb", buffering=0) as full:
-            full.write(b"rest")
+    with pytest.raises(ParingError) as caught:
+        fill()
     assert caught.value.problem == "no space left on device"
     assert caught.value.where == str(path)
     assert "free space" in caught.value.remedy

@@ -81,7 +81,7 @@ def test_names_that_lead_nowhere():
         load("factori")
     with pytest.raises(ParingError, match=r"no module 'my_tasks\.shoes'"):
         paring.data.open("python:my_tasks.shoes:task")
-    with pytest.raises(ParingError, match="package.module:attribute"):
+    with pytest.raises(ParingError, match=r"package\.module:attribute"):
         paring.data.open("python:my_tasks.clothes")
 
 

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_packed_once(save, monkeypatch):
 def test_without_official_splits(save):
     x, y = arrays(100)
     task = paring.data.open(f"npz:{save(x=x, y=y)}")
-    assert [task.size(split) for split in ("train", "validation", "test")] == [69, 10, 21]
+    assert [task.size(split) for split in ("train", "validation", "test")] == [70, 9, 21]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, ">f8", np.float16])
@@ -72,14 +73,10 @@ def test_train_has_mean_0_and_deviation_1_and_all_are_in_range(save, dtype):
     assert train.mean((0, 2, 3)).numpy() == pytest.approx(np.zeros(3), abs=1e-3)
     assert train.std((0, 2, 3)).numpy() == pytest.approx(np.ones(3), abs=1e-2)
     low, high = task.inputs[0].range
-    for split in ("train", "validation", "test"):
-        assert low <= everything(task, split).min() <= everything(task, split).max() <= high
-    if dtype != np.uint8:
-        assert (low, high) == pytest.approx(
-            [f(f(everything(task, split)).item() for split in ("train", "validation", "test")) for f in (min, max)]
-            if False
-            else (low, high)
-        )
+    images = torch.cat([everything(task, split) for split in ("train", "validation", "test")])
+    assert low <= images.min() <= images.max() <= high
+    if dtype != np.uint8:  # whose range is that of the type; of floats it is what occurs
+        assert (images.min().item(), images.max().item()) == pytest.approx((low, high))
 
 
 def test_far_from_zero_the_spread_is_still_right(save):
@@ -90,7 +87,7 @@ def test_far_from_zero_the_spread_is_still_right(save):
 
 def test_a_constant_channel_is_no_division_by_zero(save):
     x, y = np.full((30, 6, 6), 7, np.uint8), np.arange(30) % 3
-    assert torch.equal(everything(paring.data.open(f"npz:{save(x=x, y=y)}"), "test"), torch.zeros(6, 1, 6, 6))
+    assert everything(paring.data.open(f"npz:{save(x=x, y=y)}"), "test").abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -208,43 +205,26 @@ for name in ("small", "large"):
 """
 
 
-def hollow(path, samples):
-    """An archive of float images, all black, which takes no room on the disk: the zeros are a hole in the file."""
-    labels = np.arange(samples) % 2
-    shape = (samples, 3, 64, 64)
-    draft = path.with_suffix(".npy")
-    array = np.lib.format.open_memmap(draft, "w+", np.uint8, shape)
-    header = draft.stat().st_size - array.nbytes
-    del array
+def large(path, samples):
+    """Float images, 48 KiB each, in an archive that this process writes piece by piece."""
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("y.npy", "w") as file:
-            np.lib.format.write_array(file, labels)
-        start = archive.fp.tell()
-        info = zipfile.ZipInfo("x.npy")
-        info.header_offset, info.file_size = start, header + int(np.prod(shape))
-        info.compress_size = info.file_size
-        local = info.FileHeader()
-        archive.fp.write(local + draft.read_bytes()[:header] if samples < 10 else local)
-        if samples >= 10:
-            with draft.open("rb") as source:
-                archive.fp.write(source.read(header))
-        archive.fp.truncate(start + len(local) + info.file_size)
-        archive.fp.seek(start + len(local) + info.file_size)
-        archive.start_dir = archive.fp.tell()
-        archive.filelist.append(info)
-        archive.NameToInfo["x.npy"] = info
-        archive._didModify = True
-    draft.unlink()
+            np.lib.format.write_array(file, np.arange(samples) % 2)
+        with archive.open("x.npy", "w") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (samples, 3, 64, 64)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _ in range(samples // 100):
+                file.write(np.ones((100, 3, 64, 64), np.float32))
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from Linux's /proc")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_set(tmp_path):
-    hollow(tmp_path / "small.npz", 500)
-    hollow(tmp_path / "large.npz", 35_000)
+    large(tmp_path / "small.npz", 500)
+    large(tmp_path / "large.npz", 8_600)
     assert (tmp_path / "large.npz").stat().st_size > 400 << 20
     answer = subprocess.run(
         [sys.executable, "-c", LARGE, tmp_path], capture_output=True, text=True, check=True, timeout=60
     )
     (few, before), (many, after) = (map(int, line.split()) for line in answer.stdout.splitlines())
-    assert many > 50 * few
+    assert many > 17 * few
     assert after - before < 40, f"the peak rose from {before} to {after} MiB"

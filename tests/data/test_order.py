@@ -62,9 +62,9 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         batches(Pass(2, shard=(0, 4)))
 
 
-@pytest.mark.parametrize("wrong", [Pass(0), Pass(2, shard=(2, 2)), Pass(2, skip=-1)])
+@pytest.mark.parametrize("wrong", [Pass(0), Pass(2, shard=(2, 2)), Pass(2, skip=-1), Pass(2, limit=-1)])
 def test_nonsense_is_refused(wrong):
-    with pytest.raises(ValueError, match="batch size"):
+    with pytest.raises(ValueError, match="no such pass"):
         batches(wrong)
 
 

@@ -40,7 +40,7 @@ def digits_model(task) -> Model:
         torch.manual_seed(7)
         module = nn.Sequential(
             *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
-            *(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16), nn.ReLU()),
+            *(nn.Conv2d(8, 8, 3, padding=1, groups=4, bias=False), nn.Conv2d(8, 16, 1), nn.BatchNorm2d(16), nn.ReLU()),
             *(nn.Dropout(0.1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10)),
         )
     outputs = (TensorSpec("logits", ("batch", 10)),)
@@ -217,14 +217,18 @@ def test_averaged_weights_are_those_returned(model, task, tmp_path):
 
 
 def test_best_weights_are_those_returned(model, task, tmp_path):
-    # The rate soars after the warm-up, so that a later epoch is worse than an early one.
-    spoiled = Watched(task, loss=lambda call, loss, logits: loss if call <= PER_EPOCH else -loss)
+    backwards = Watched(task, loss=lambda call, loss, logits: loss if call <= PER_EPOCH else -loss)
     config = TrainConfig(epochs=2, keep="best")
-    best = fit(model, spoiled, config, seed=0, directory=tmp_path / "best")
+    best = fit(model, backwards, config, seed=0, directory=tmp_path / "unbroken")
     assert best.kept == 1
     assert best.history[1].accuracy < best.history[0].accuracy
     correct, total = accuracy(replace(model, module=best.module), task, "validation")
     assert correct / total == best.history[0].accuracy
+    backwards.calls = 0
+    fit(model, backwards, config, seed=0, directory=tmp_path / "stopped", until=lambda step: step == PER_EPOCH + 2)
+    resumed = fit(model, backwards, config, seed=0, directory=tmp_path / "stopped")
+    assert resumed.kept == 1
+    assert same(resumed.module, best.module)
 
 
 # --- going on ---------------------------------------------------------------------------------------------------
@@ -370,22 +374,17 @@ def test_loss_that_is_not_finite(model, task, tmp_path, unbroken, poison):
     assert same(fit(model, task, CONFIG, seed=0, directory=tmp_path).module, unbroken("sgd").module)
 
 
-def test_weights_that_are_not_finite_are_not_saved(model, task, tmp_path):
+@pytest.mark.parametrize("step", [4, PER_EPOCH])
+def test_weights_that_are_not_finite_are_not_saved(model, task, tmp_path, step):
     def infinite_gradient(call, loss, logits):  # of a finite loss: sqrt has one at 0
-        return loss + (logits - logits.detach()).abs().sum().sqrt() if call == 4 else loss
+        return loss + (logits - logits.detach()).abs().sum().sqrt() if call == step else loss
 
-    with pytest.raises(ParingError, match=r"no longer finite in epoch 1, step 4 of 9") as caught:
-        fit(
-            model,
-            Watched(task, loss=infinite_gradient),
-            CONFIG,
-            seed=0,
-            directory=tmp_path,
-            checkpoint_every=0,
-        )
+    spoiled = Watched(task, loss=infinite_gradient)
+    with pytest.raises(ParingError, match=rf"no longer finite in epoch 1, step {step} of 9") as caught:
+        fit(model, spoiled, CONFIG, seed=0, directory=tmp_path, checkpoint_every=0)
     assert str(tmp_path / STATE) in caught.value.problem
     state = load_any(tmp_path)
-    assert state["position"]["batch"] == 3
+    assert state["position"]["batch"] == step - 1
     assert all(tensor.isfinite().all() for tensor in state["module"].values())
 
 

@@ -58,7 +58,7 @@ def main(out: Path) -> None:
     model = digits_model(task)
     unbroken = fit(model, task, CONFIG, seed=0, directory=out / "unbroken")
     # One process alone is asked to stop, or interrupted; the others follow.
-    fit(model, task, CONFIG, seed=0, directory=out / "broken", until=lambda step: rank == 1 and step == 4)
+    stopped = fit(model, task, CONFIG, seed=0, directory=out / "broken", until=lambda step: rank == 1 and step == 4)
     interrupted = False
     try:
         fit(model, task, CONFIG, seed=0, directory=out / "broken", until=lambda step: rank == 1 and strike(step))
@@ -74,6 +74,7 @@ def main(out: Path) -> None:
     result = {
         "seen": task.seen[: 2 * PER_EPOCH],
         "unbroken": weights_digest(unbroken.module),
+        "stopped": (stopped.steps, weights_digest(stopped.module)),
         "resumed": weights_digest(resumed.module),
         "interrupted": interrupted,
         "accuracies": [epoch.accuracy for epoch in unbroken.history],
@@ -121,6 +122,8 @@ def test_processes_share_every_batch_and_end_alike(results, tmp_path):
     assert first["unbroken"] == second["unbroken"]
     assert first["accuracies"] == second["accuracies"]
     assert first["accuracies"][-1] > 0.5
+    assert first["stopped"] == second["stopped"]
+    assert first["stopped"][0] == 4
     # Going on is exact here, too, and neither stop nor interrupt leaves a process waiting.
     assert first["interrupted"]
     assert second["interrupted"]

@@ -39,13 +39,13 @@ class Normalization:
         scale: brings raw values to the units of mean and std, e.g. 1/255.
         mean: of each channel.
         std: of each channel.
-        raw: smallest and largest raw value.
+        raw: smallest and largest raw value of each channel, or once for all of them.
     """
 
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    raw: tuple[float, float] = (0.0, 255.0)
+    raw: tuple[tuple[float, float], ...] = ((0.0, 255.0),)
 
     def __call__(self, images: Tensor) -> Tensor:
         """A batch, NCHW, as float32."""
@@ -57,8 +57,8 @@ class Normalization:
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest value of a normalized image."""
-        low, high = (self(torch.full((1, len(self.mean), 1, 1), value)) for value in self.raw)
-        return low.min().item(), high.max().item()
+        low, high = torch.tensor(self.raw).T[:, :, None, None]
+        return self(low).min().item(), self(high).max().item()
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,13 @@ class ImageTask:
     @cached_property
     def preprocessing(self) -> Mapping[str, Json]:
         """From a raw image to an input: resize, then (raw · scale - mean) / std, channel by channel."""
+        raw = self.normalization.raw
         return {
             "layout": "NCHW",
             "size": list(self.height_width),
             "color": {1: "gray", 3: "RGB"}.get(self.images.channels, f"{self.images.channels} channels"),
             "resize": self.resize,
-            "raw_range": list(self.normalization.raw),
+            "raw_range": [min(low for low, _ in raw), max(high for _, high in raw)],
             "scale": self.normalization.scale,
             "mean": list(self.normalization.mean),
             "std": list(self.normalization.std),
@@ -171,7 +172,7 @@ class ImageTask:
         return self.splits[split]
 
     def _check_finite(self, images: Tensor, indices: Indices) -> None:
-        finite = images.isfinite().flatten(1).all(1)
-        if not finite.all():
+        if not torch.stack(torch.aminmax(images)).isfinite().all():  # NaN and infinity show in the extremes
+            finite = images.isfinite().flatten(1).all(1)
             sample = int(indices[int(finite.int().argmin())])
             raise ParingError(f"sample {sample} holds NaN or infinity", self.name, "repair or remove it")

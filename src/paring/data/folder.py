@@ -73,7 +73,7 @@ def open_folder(
     return ImageTask(
         name=name,
         labels=labels,
-        images=Photos(tuple(map(str, paths)), size, _cores() if workers is None else workers),
+        images=Photos(tuple(str(path.absolute()) for path in paths), size, _cores() if workers is None else workers),
         targets=classes,
         splits=divide(classes, given, labels, target),
         normalization=IMAGENET,

@@ -57,7 +57,7 @@ def open_npz(
     arrays = Arrays(images, arrays.layout, Fit.of(arrays.raw(np.zeros(1, np.int64)).shape[2:], size, str(path)))
 
     per_part = [_targets(members[y], y, path) for _, y in parts.values()]
-    classes = min(int(per_part[0].max()) + 1, len(per_part[0]))  # every class has a sample in train
+    classes = max(1, min(int(per_part[0].max()) + 1, len(per_part[0])))  # every class has a sample in train
     names = tuple(labels) if labels else tuple(map(str, range(classes)))
     for part, (x, y) in zip(per_part, parts.values(), strict=True):
         if len(part) != len(members[x]):
@@ -185,11 +185,12 @@ def _normalization(arrays: Arrays, splits: Mapping[Split, Indices], content: str
     train = moments(arrays, splits["train"], content, where)
     if arrays.parts[0].dtype == np.uint8:
         return train.normalization(1 / 255)
-    others = [moments(arrays, splits[split], content, where) for split in ("validation", "test")]
-    black = [0.0] if arrays.fit.how == "pad" else []
-    low = min([train.low, *(other.low for other in others), *black])
-    high = max([train.high, *(other.high for other in others), *black])
-    return train.normalization(1.0, (low, high))
+    parts = [train, *(moments(arrays, splits[split], content, where) for split in ("validation", "test"))]
+    raw = np.array([part.raw for part in parts])  # part, channel, (low, high)
+    low, high = raw[:, :, 0].min(0), raw[:, :, 1].max(0)
+    if arrays.fit.how == "pad":  # with black
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    return train.normalization(1.0, tuple(zip(low.tolist(), high.tolist(), strict=True)))
 
 
 def _wrong(problem: str, path: Path) -> ParingError:

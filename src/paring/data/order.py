@@ -46,8 +46,8 @@ class Pass:
             ParingError: no full batch can be made, or a process would get no samples of it.
         """
         index, processes = self.shard
-        if self.batch_size < 1 or not 0 <= index < processes or self.skip < 0:
-            raise ValueError(f"batch size {self.batch_size}, shard {self.shard}, skip {self.skip}")
+        if self.batch_size < 1 or not 0 <= index < processes or self.skip < 0 or (self.limit or 0) < 0:
+            raise ValueError(f"no such pass: {self}")
         if self.batch_size < processes:
             problem = f"a batch of {self.batch_size} cannot be shared by {processes} processes"
             raise ParingError(problem, where, f"use a batch size of {processes} or more, or fewer processes")

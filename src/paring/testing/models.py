@@ -1,12 +1,20 @@
-"""Small models for contract suites and self-tests."""
+"""Small models and a small task for contract suites and self-tests."""
 
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from paring.core.model import Model
+from paring.core.model import Json, Model, TensorSpec
+from paring.core.step import Context
 from paring.core.target import Target, one_sample
+from paring.core.task import Batch, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SIZES: dict[Split, int] = {"train": 96, "validation": 32, "calibration": 64, "test": 48}
 
 
 def tiny(seed: int = 0) -> Model:
@@ -16,8 +24,28 @@ def tiny(seed: int = 0) -> Model:
     return load.open("torch:paring.testing.networks:tiny_network", shape=(1, 8, 8), seed=seed)
 
 
+@cache
+def quantized() -> Model:
+    """The tiny network, quantized to int8."""
+    from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
+    from paring.targets.litert import LiteRT
+
+    with TemporaryDirectory() as folder:
+        context = Context(TinyTask(), LiteRT.limits, 0, tiny(), Path(folder))
+        return QuantizeStatic().apply(tiny(), StaticConfig(calibration=Calibration(samples=64)), context)
+
+
+def unknown_operator() -> Model:
+    """A network with two layers of operators that no runtime for devices has."""
+    from paring import load
+
+    return load.open("torch:paring.testing.networks:strange_network", shape=(1, 8, 8))
+
+
 def round_trip(target: Target) -> float:
     """Largest difference between the tiny model and its file in the target's runtime."""
+    import numpy as np
+
     from paring.measure.answers import of_model
 
     model, chance = tiny(), np.random.default_rng(0)
@@ -26,3 +54,62 @@ def round_trip(target: Target) -> float:
         runner = target.open(target.export(model, Path(folder) / f"tiny{target.suffix}"))
         got, wanted = runner.run(images)["output"], of_model(model)(images)["output"]
     return float(np.abs(got - wanted).max())
+
+
+class TinyTask:
+    """Ten classes of 8×8 images, each a bright stripe in noise. Contract: `paring.core.task.Task`."""
+
+    name = "tiny"
+    identity = "tiny-1"
+    inputs = (TensorSpec("image", ("batch", 1, 8, 8), "float32", "NCHW", (-3.0, 3.0)),)
+    labels = tuple("abcdefghij")
+    preprocessing: Mapping[str, Json] = {}
+
+    def size(self, split: Split) -> int:
+        """Number of samples in a split."""
+        return _SIZES[split]
+
+    def batches(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        limit: int | None = None,
+        shuffle: int | None = None,
+        augment: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        skip: int = 0,
+    ) -> Iterator[Batch]:
+        """The samples of a split; see `Task.batches`."""
+        import torch
+
+        images, targets = _stripes("train" if split == "calibration" else split)
+        count = min(limit or _SIZES[split], _SIZES[split])
+        order = torch.arange(count)
+        if shuffle is not None:
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(shuffle))
+            count -= count % batch_size
+        for start in range(skip * batch_size, count, batch_size):
+            chosen = order[start : min(start + batch_size, count)][shard[0] :: shard[1]]
+            yield Batch({"image": images[chosen]}, targets[chosen])
+
+    def loss(self, outputs: "Mapping[str, Tensor]", targets: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
+        """Cross-entropy."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs["output"], targets, label_smoothing=label_smoothing)
+
+
+@cache
+def _stripes(split: Split) -> "tuple[Tensor, Tensor]":
+    import torch
+
+    chance = torch.Generator().manual_seed(list(_SIZES).index(split))
+    targets = torch.arange(_SIZES[split]) % 10
+    images = torch.randn(_SIZES[split], 1, 8, 8, generator=chance) / 2
+    for image, target in zip(images, targets.tolist(), strict=True):
+        if target < 8:
+            image[0, target] += 2
+        else:
+            image[0, :, target - 8] += 2
+    return images, targets

@@ -1,5 +1,7 @@
 """Networks for contract suites."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -38,3 +40,35 @@ def tiny_network() -> nn.Module:
     with torch.no_grad():
         network.classifier.weight.mul_(4.0)  # answers that differ from each other
     return network
+
+
+class Strange(nn.Module):
+    """A layer around an operator that runtimes for devices lack."""
+
+    def __init__(self, operator: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the operator gives."""
+        return self.operator(x)
+
+
+class StrangeNetwork(nn.Module):
+    """A classifier behind two layers that no target has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strange = Strange(torch.special.bessel_j0)
+        self.stranger = Strange(torch.special.airy_ai)
+        self.classifier = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        logits: Tensor = self.classifier(self.stranger(self.strange(image)).flatten(1))
+        return logits
+
+
+def strange_network() -> nn.Module:
+    """A `StrangeNetwork`."""
+    return StrangeNetwork()

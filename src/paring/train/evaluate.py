@@ -1,6 +1,5 @@
 """Accuracy and loss in PyTorch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from paring.core.model import Model
 from paring.core.task import Split, Task
+from paring.train.forward import forward, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +90,3 @@ def tally(
     if trained:
         module.train()
     return counts
-
-
-def placed(inputs: Mapping[str, Tensor], device: torch.device, channels_last: bool = True) -> dict[str, Tensor]:
-    """Inputs on `device`, images with their channels last in memory if asked."""
-    laid = {True: torch.channels_last, False: torch.preserve_format}
-    return {
-        name: tensor.to(device, non_blocking=True, memory_format=laid[channels_last and tensor.ndim == 4])
-        for name, tensor in inputs.items()
-    }
-
-
-def forward(model: Model, module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `module` answers, named and fed as the outputs and inputs of `model`; float32 for the loss's sake."""
-    answer = module(*(inputs[spec.name] for spec in model.inputs))
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    return {spec.name: tensor.float() for spec, tensor in zip(model.outputs, answers, strict=True)}

@@ -6,15 +6,12 @@ import copy
 import hashlib
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +24,9 @@ from paring.core.step import Progress
 from paring.core.task import Batch, Task
 from paring.train.check import check
 from paring.train.config import TrainConfig
-from paring.train.evaluate import Evaluation, forward, placed, tally
+from paring.train.evaluate import Evaluation, tally
+from paring.train.forward import forward, lay_out, placed
+from paring.train.interrupt import deferred_interrupt
 from paring.train.optim import averaging, make_optimizer, make_schedule
 from paring.train.state import CorruptStateError, load_state, save_state, weights_digest
 
@@ -118,8 +117,7 @@ def fit(
     # is set by autocast below: Accelerate's own setting holds for the life of the process.
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
     check(model, task, config, accelerator.num_processes)
-    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), _deferred_interrupt() as interrupted:
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), deferred_interrupt() as interrupted:
         torch.manual_seed(derived_seed(seed, f"process {accelerator.process_index}"))
         shown = progress if accelerator.is_main_process else Silent()
         training = _Training(accelerator, model, task, config, seed=seed, state=directory / STATE, progress=shown)
@@ -167,7 +165,7 @@ class _Training:
 
         self.module = copy.deepcopy(model.module).to(accelerator.device)
         if config.channels_last:
-            _lay_out(self.module, torch.channels_last)
+            lay_out(self.module, torch.channels_last)
         # Alone it stays bare: Accelerate would leave a mark on the module that is returned.
         self.wrapped = accelerator.prepare_model(self.module) if accelerator.num_processes > 1 else self.module
         self.average = (
@@ -215,6 +213,7 @@ class _Training:
                 due, interrupt, stop = self._look()
                 advance(read, self._said())
                 if interrupt or ((due or stop) and self.at.batch < planned):
+                    self._check_weights()
                     self._save()
                 if interrupt:
                     raise KeyboardInterrupt
@@ -226,6 +225,7 @@ class _Training:
                 f"task {self.task.name}",
                 "make its size and its batches agree",
             )
+        self._check_weights()
         self._close_epoch(planned)
         advance(0, self._said())
         return not stop
@@ -322,7 +322,7 @@ class _Training:
             self.subject.load_state_dict(self.best)
         self._synchronize()
         module = self.subject.cpu()
-        _lay_out(module, torch.contiguous_format)
+        lay_out(module, torch.contiguous_format)
         module.zero_grad(set_to_none=True)
         finished = self.step >= self.total
         return Fitted(module.eval(), tuple(self.at.history), self.step, finished, self.at.kept)
@@ -347,6 +347,12 @@ class _Training:
             words.append(f"val {100 * accuracies[-1]:.1f} %")
         return " · ".join(words)
 
+    def _check_weights(self) -> None:
+        """Before they are saved: the loss would tell only at the next step, when the good state is overwritten."""
+        for name, parameter in self.module.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise self._diverged(f"{name} is no longer finite", self.at.batch)
+
     def _diverged(self, what: str, batch: int) -> ParingError:
         kept = f"; the last good state is kept in {self.state}" if self.state.exists() else ""
         return ParingError(
@@ -369,9 +375,6 @@ class _Training:
 
     def _save(self) -> None:
         """Puts all that the next step depends on into one file."""
-        for name, parameter in self.module.named_parameters():
-            if not torch.isfinite(parameter).all():  # the loss would tell only after the good state is overwritten
-                raise self._diverged(f"{name} is no longer finite", self.at.batch or self.per_epoch)
         chance = self._chance()
         if self.accelerator.is_main_process:
             tree: Json = {
@@ -434,39 +437,3 @@ class _Training:
         torch.set_rng_state(states["cpu"][own].clone())
         if "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"][own].clone(), self.accelerator.device)
-
-
-def _lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
-    """Puts image-like parameters in one order in memory, in place.
-
-    Always by a copy: where two orders are the same bytes, `Module.to` keeps the strides that it finds, and the
-    strides choose the kernel; a model read from a file would then train to other bits than the one it was saved from.
-    """
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = torch.empty_like(parameter, memory_format=memory_format).copy_(parameter.data)
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C back until a step is done, as half an update cannot be saved; a second one strikes at once.
-
-    Yields whether Ctrl-C was pressed. Leaves a handler that is not Python's own alone.
-    """
-    pressed = False
-
-    def handle(signum: int, frame: Any) -> None:  # noqa: ARG001 - as `signal` calls it
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
