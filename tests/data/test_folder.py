@@ -136,7 +136,7 @@ def test_damaged_pixels_surface_as_an_error_of_ours(photos, workers):
     path.write_bytes(path.read_bytes()[:3000])
     task = load(photos, f"size=16, workers={workers}")
     with pytest.raises(ParingError, match="cannot be read as an image") as caught:
-        [list(task.batches(split, 3)) for split in ("train", "validation", "test")]
+        [list(task.batches(split, 1)) for split in ("train", "validation", "test")]
     assert caught.value.where == str(path)
 
 

@@ -79,6 +79,15 @@ def test_train_has_mean_0_and_deviation_1_and_all_are_in_range(save, dtype):
         assert (images.min().item(), images.max().item()) == pytest.approx((low, high))
 
 
+def test_the_range_covers_every_split(save):
+    members = {name: array.astype(np.float32) for name, array in official().items() if name[0] == "x"}
+    members["x_test"][4, 4, 4] = 5000
+    members["x_validation"], members["y_validation"] = members["x_train"] * -1, official()["y_train"]
+    task = paring.data.open(f"npz:{save(**{**official(), **members})}")
+    assert task.inputs[0].range[1] == everything(task, "test").max() > 50
+    assert task.inputs[0].range[0] == everything(task, "validation").min()
+
+
 def test_far_from_zero_the_spread_is_still_right(save):
     x, y = arrays(90, (6, 6), np.float32)
     task = paring.data.open(f"npz:{save(x=x + 10_000, y=y)}")
@@ -183,6 +192,18 @@ def test_a_sum_that_does_not_match_is_found_in_packed_archives(save):
         data[archive.getinfo("x_train.npy").header_offset + 1500] ^= 255
     path.write_bytes(data)
     with pytest.raises(ParingError, match="cannot be read"):
+        paring.data.open(f"npz:{path}")
+
+
+def test_an_array_that_claims_more_than_there_is(tmp_path):
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("y.npy", "w") as file:
+            np.lib.format.write_array(file, arrays()[1])
+        with archive.open("x.npy", "w") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (60, 1000, 1000)}
+            np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ParingError, match=r"x\.npy is cut short"):
         paring.data.open(f"npz:{path}")
 
 

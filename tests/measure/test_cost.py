@@ -120,6 +120,21 @@ def test_layers_of_a_module():
     assert parameters(small) == sum(layer.parameters for layer in per_layer(small))
 
 
+def test_products_of_a_module_are_its_own_before_and_after_it_calls_another():
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.inner(x @ torch.ones(4, 3)) @ torch.ones(2, 5)
+
+    assert per_layer(model(Around(), (4,))) == [
+        LayerCost("", "Around", 0, 12 + 10, ()),
+        LayerCost("inner", "Linear", 8, 6, (1, 2)),
+    ]
+
+
 def test_measuring_leaves_the_module_as_it_was():
     module = Small()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -188,6 +203,31 @@ def test_tensors_that_a_graph_no_longer_reads_do_not_count():
     graph = fx.symbolic_trace(nn.Sequential(nn.Linear(4, 2)))
     graph.left_behind = nn.Parameter(torch.ones(5))
     assert parameters(model(graph, (4,))) == 10
+
+
+def dequantize(values, scale):
+    return values * scale
+
+
+def test_constants_of_a_graph_in_a_parameters_place():
+    """Integers count however they are used, float constants where a product takes them, scales and shifts never."""
+    held = nn.Module()
+    held.register_buffer("integers", torch.ones(4, dtype=torch.int8))
+    held.register_buffer("scale", torch.ones(4))
+    held.register_buffer("matrix", torch.ones(4, 2))
+    held.register_buffer("shift", torch.ones(2))
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    gain = graph.call_function(dequantize, (graph.get_attr("integers"), graph.get_attr("scale")))
+    x = graph.call_function(torch.mul, (x, gain))
+    x = graph.call_function(torch.matmul, (x, graph.get_attr("matrix")))
+    graph.output(graph.call_function(torch.add, (x, graph.get_attr("shift"))))
+    found = model(fx.GraphModule(held, graph), (4,))
+    assert parameters(found) == 4 + 8
+    assert per_layer(found) == [
+        LayerCost("mul", "mul", 4, 0, (1, 4)),
+        LayerCost("matmul", "matmul", 8, 8, (1, 2)),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # of torchao and what it imports

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_LOG_EVERY = 30.0  # seconds
 
 
 class Shown:
@@ -15,7 +18,7 @@ class Shown:
 
     @contextmanager
     def bar(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
-        """A bar with the time left; nothing where standard error is no terminal, but a line at the end."""
+        """A bar with the time left; where standard error is no terminal, a line every half minute."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -26,15 +29,15 @@ class Shown:
         )
         with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
             task = bars.add_task(label, total=total, state="")
-            last = ""
+            told = monotonic()
 
             def advance(units: int, state: str) -> None:
-                nonlocal last
+                nonlocal told
                 bars.update(task, advance=units, state=state)
-                # where nobody watches a bar move, its states become lines of a log
-                if state and state != last and not self._console.is_terminal:
-                    self._console.print(f"{label}: {state}", markup=False)
-                last = state
+                # where nobody watches a bar move, now and then a line for the log
+                if not self._console.is_terminal and state and monotonic() - told > _LOG_EVERY:
+                    self._console.print(f"{label}: {state}", markup=False, highlight=False)
+                    told = monotonic()
 
             yield advance
 

@@ -21,7 +21,7 @@ def add(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="The checkpoint: OUT.safetensors and OUT.json.")],
         epochs: Annotated[int, typer.Option(help="Passes over the training split.", min=1)] = 10,
         batch_size: Annotated[int, typer.Option(help="Samples in a step.", min=1)] = 128,
-        learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 0.1,
+        learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 0.2,
         config: Annotated[list[str] | None, typer.Option(help="Any other training option: KEY=VALUE.")] = None,
         seed: Annotated[int, typer.Option(help="Of all chance.", min=0)] = 0,
     ) -> None:

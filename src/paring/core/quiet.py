@@ -1,12 +1,13 @@
 """Keeps what libraries print, from Python and from C++, off the terminal."""
 
+import io
 import logging
 import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 _KEPT = 4000  # characters of what was printed, enough for a converter's last words
 
@@ -15,8 +16,9 @@ _KEPT = 4000  # characters of what was printed, enough for a converter's last wo
 def quiet() -> Iterator[Callable[[], str]]:
     """Silences standard output and error, warnings and logging meanwhile.
 
-    C++ writes past `sys.stdout`, so the descriptors themselves are turned away. Yields a function that gives the end of
-    what was printed, for an error message.
+    C++ writes past `sys.stdout`, so the descriptors are turned away; the streams of Python need not be these (in a
+    notebook they are not), so they are turned away too. Yields a function that gives the end of what was printed, for
+    an error message.
     """
     level = logging.root.manager.disable
     with tempfile.TemporaryFile() as log, warnings.catch_warnings():
@@ -24,6 +26,7 @@ def quiet() -> Iterator[Callable[[], str]]:
         _flush()
         kept = [(fd, os.dup(fd)) for fd in (1, 2)]
         logging.disable(logging.ERROR)
+        text = io.TextIOWrapper(log, encoding="utf-8", errors="replace", write_through=True)
 
         def said() -> str:
             log.seek(0)
@@ -32,8 +35,10 @@ def quiet() -> Iterator[Callable[[], str]]:
         try:
             for fd, _ in kept:
                 os.dup2(log.fileno(), fd)
-            yield said
+            with redirect_stdout(text), redirect_stderr(text):
+                yield said
         finally:
+            text.detach()
             _flush()
             for fd, copy in kept:
                 os.dup2(copy, fd)

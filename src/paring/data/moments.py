@@ -17,6 +17,7 @@ from paring.data.classification import Normalization
 from paring.data.splits import Indices
 
 _CHUNK_VALUES = 1 << 18
+_REMEMBERED_AS = "moments 1"  # to be counted up when what is remembered changes its form
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def moments(arrays: Arrays, samples: Indices, content: str, where: str) -> Momen
         ParingError: a value is NaN or infinite.
     """
     samples = np.sort(samples)  # read in the order of the file
-    key = cache.combined((content, arrays.layout, hashlib.sha256(samples.tobytes()).hexdigest()))
+    key = cache.combined((_REMEMBERED_AS, content, arrays.layout, hashlib.sha256(samples.tobytes()).hexdigest()))
     found = cache.remember(key, lambda: asdict(_scan(arrays, samples, where)))
     return Moments(tuple(found["mean"]), tuple(found["std"]), tuple((low, high) for low, high in found["raw"]))
 

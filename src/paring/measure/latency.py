@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter_ns
 
-from paring.core.step import Progress
 from paring.core.target import Runner, one_sample
 from paring.measure.machine import pinned
 
@@ -35,7 +34,6 @@ def interleaved(
     runners: Mapping[str, Runner],
     *,
     seconds: float = 4.0,
-    progress: Progress | None = None,
     clock_ns: Callable[[], int] = perf_counter_ns,
 ) -> dict[str, Timing]:
     """Times artifacts in turn: A A A …, B B B …, A A A …; a block's value is its median.
@@ -43,7 +41,6 @@ def interleaved(
     Args:
         runners: by name; ratios are to the first.
         seconds: to spend, roughly, on all together.
-        progress: shows the rounds.
         clock_ns: a clock, in nanoseconds.
     """
     for runner in runners.values():
@@ -57,8 +54,6 @@ def interleaved(
         for _ in range(rounds):
             for name, runner in runners.items():
                 took[name].append(_block(runner, block, clock_ns))
-            if progress is not None:
-                continue
     first = next(iter(took.values()))
     return {name: _timing(times, first, block) for name, times in took.items()}
 

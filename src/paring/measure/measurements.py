@@ -81,12 +81,14 @@ def of_artifact(
 
 def footprint(target: Target, artifact: Path, stage: str, threads: int) -> list[Record]:
     """Size of the file, and peak memory of a fresh process that loads and runs it."""
-    kind = type(target)
+    kind = f"{type(target).__module__}:{type(target).__qualname__}"
+    device = machine.on(target.name, threads)
+    size, peak = artifact.stat().st_size, memory.peak(kind, artifact, threads)
     return [
-        Record(stage=stage, metric="size", value=artifact.stat().st_size, unit="bytes", device="none", source="stat"),
+        Record(stage=stage, metric="size", value=size, unit="bytes", device="none", source="stat"),
         Record(
-            stage=stage, metric="peak_memory", value=memory.peak(f"{kind.__module__}:{kind.__qualname__}", artifact, threads),
-            unit="bytes", device=machine.on(target.name, threads), source="paring.measure.memory.peak",
+            stage=stage, metric="peak_memory", value=peak, unit="bytes", device=device,
+            source="paring.measure.memory.peak",
         ),
     ]  # fmt: skip
 

@@ -59,7 +59,8 @@ def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # a misspelt key leaves another one missing: the misspelling is what the user wants to hear of
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         path = at + _as_written(tuple(first["loc"]))
         where = lines.of(path)
         name = ".".join(str(part) for part in path) or "the recipe"

@@ -67,5 +67,5 @@ class DoorContract:
         assert (again.source, again.inputs, again.outputs) == (model.source, model.inputs, model.outputs)
 
     def test_another_shape_is_refused(self, text: str, shape: tuple[int, ...], weights: Path | None) -> None:
-        with pytest.raises(ParingError, match="forward pass fails"):
-            load.open(text, weights=weights, shape=(shape[0] + 1, *shape[1:])).inputs
+        with pytest.raises(ParingError):
+            load.open(text, weights=weights, shape=(shape[0] + 1, *shape[1:]))

@@ -61,8 +61,8 @@ class TinyTask:
 
     name = "tiny"
     identity = "tiny-1"
-    inputs = (TensorSpec("image", ("batch", 1, 8, 8), "float32", "NCHW", (-3.0, 3.0)),)
-    labels = tuple("abcdefghij")
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", ("batch", 1, 8, 8), "float32", "NCHW", (-3.0, 3.0)),)
+    labels: tuple[str, ...] = tuple("abcdefghij")
     preprocessing: Mapping[str, Json] = {}
 
     def size(self, split: Split) -> int:

@@ -1,4 +1,4 @@
-"""What every step must keep. Subclass `StepContract` in the tests of a step and give the fixtures `step` and `config`."""
+"""What every step must keep. Subclass `StepContract` in a step's tests and give the fixtures `step` and `config`."""
 
 from pathlib import Path
 

@@ -8,7 +8,6 @@ import pytest
 
 from paring.core import atomic
 from paring.core.errors import ParingError
-from paring.core.model import Model
 from paring.core.target import Array, ExportOptions, Target
 from paring.measure.answers import of_model
 from paring.targets import TARGETS
@@ -115,7 +114,7 @@ class TargetContract:
         path = tmp_path / f"m{target.suffix}"
         path.write_bytes(b"old")
 
-        def full(path: Path) -> None:
+        def full(_: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(atomic, "_sync", full)  # with delayed allocation it is there that the disk turns out full

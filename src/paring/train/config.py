@@ -27,7 +27,7 @@ class TrainConfig(StepConfig):
     """Share of the last update kept (SGD); the first beta (AdamW)."""
     nesterov: bool = False
     """Nesterov's momentum (SGD only)."""
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-5, ge=0)
     """Share of a weight taken off in a step, times the learning rate. Norms and biases have none."""
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
     """Learning rate after the warm-up: cosine down to 0 (`onecycle` and `cosine`), or the peak throughout."""

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from paring.load.zoo.mobilenet_v1 import mobilenet_v1
 
@@ -46,9 +45,13 @@ def test_visual_wake_words_size(costs):
 
 
 def test_small_form_keeps_more_resolution():
-    def last_map(form):
+    def sides(form):
         network = mobilenet_v1(size=64, form=form, width=0.25)
-        return nn.Sequential(network.stem, network.blocks)(torch.zeros(1, 3, 64, 64)).shape
+        x, found = network.stem(torch.zeros(1, 3, 64, 64)), []
+        for block in network.blocks:
+            x = block(x)
+            found.append(x.shape[2])
+        return found
 
-    assert last_map("small") == (1, 256, 4, 4)
-    assert last_map("imagenet") == (1, 256, 2, 2)
+    assert sides("imagenet") == [32, 16, 16, 8, 8, *[4] * 6, 2, 2]
+    assert sides("small") == [32, 16, 16, 16, 16, *[8] * 6, 4, 4]

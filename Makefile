@@ -1,0 +1,42 @@
+# Everything runs in .venv, in this folder. A fresh machine needs Python 3.11 and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+# one thread a process: two test processes on two cores, without threads that spin against each other
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup demo test lint format bench clean
+
+setup: .venv/.ready
+
+# torch goes first and by its exact version, so that a CPU build at hand is taken before the resolver looks for others
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --constraint constraints.txt
+	touch $@
+
+demo: setup
+	OMP_NUM_THREADS=2 $(BIN)/python examples/demo.py
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+lint: setup
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Speed and slow proofs: rewrites the tables in benchmarks/results
+bench: setup
+	$(BIN)/python benchmarks/spine.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python -m pytest -q -m slow
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,31 @@
+"""Silence reaches what C++ prints, and ends."""
+
+import logging
+import os
+import sys
+import warnings
+
+import pytest
+
+from paring.core.quiet import quiet
+
+
+def test_nothing_is_shown_and_all_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet() as said:
+        print("from Python", flush=True)
+        os.write(2, b"from C++")
+        logging.getLogger("other").warning("from a logger")
+        warnings.warn("from a warning", stacklevel=1)
+        told = said()
+    assert "from Python" in told
+    assert "from C++" in told
+    print("after", file=sys.stderr)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "after\n")
+
+
+def test_an_error_passes(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="mine"), quiet():
+        raise ValueError("mine")
+    print("after")
+    assert capfd.readouterr().out == "after\n"

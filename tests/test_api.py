@@ -1,0 +1,275 @@
+"""The way of the data, whole, on small models and the real runtime."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import paring
+from paring import report
+from paring.core.errors import Busy, ParingError, UnknownName
+from paring.core.rundir import RunDirectory
+from paring.core.task import Split
+from paring.load import saved
+from paring.steps.finetune import Finetune
+from paring.steps.quantize.static import QuantizeStatic
+from paring.testing.models import TinyTask
+
+RECIPE: dict[str, Any] = {
+    "version": 1,
+    "model": "torch:paring.testing.networks:tiny_network",
+    "data": "python:paring.testing.models:TinyTask",
+    "steps": [
+        {"finetune": {"epochs": 2, "batch_size": 16, "learning_rate": 0.05}},
+        {"quantize.static": {"calibration": {"samples": 64}}},
+    ],
+    "require": {"accuracy_drop": "20 pt", "size": "1 MB", "latency": "10 s"},
+}
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    return {**RECIPE, **changes}
+
+
+def stable(result: paring.Result) -> list[Any]:
+    """The records that do not depend on the machine's mood."""
+    kept = {"accuracy", "size", "parameters", "macs", "agreement", "sqnr", "baseline_agreement", "baseline_sqnr"}
+    return [record for record in result.report.records if record.metric in kept]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> paring.Result:
+    return paring.compress(recipe(), out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+def test_every_stage_has_its_numbers(finished: paring.Result) -> None:
+    found = {(record.stage, record.metric): record for record in finished.report.records}
+    for stage in ("baseline", "01-finetune", "02-quantize.static", "artifact:litert"):
+        assert found[stage, "accuracy"].unit == "%"
+        assert found[stage, "accuracy"].samples == 48
+    for stage in ("baseline", "01-finetune", "artifact:litert"):
+        assert found[stage, "latency"].unit == "ms"
+        assert {found[stage, metric].unit for metric in ("size", "peak_memory")} == {"bytes"}
+        assert found[stage, "agreement"].value > 90
+    assert found["artifact:litert", "size"].value == finished.artifacts["litert"].stat().st_size
+    assert found["artifact:litert", "sqnr"].unit == "dB"
+    assert found["baseline", "parameters"].value == found["01-finetune", "parameters"].value == 338
+    assert found["baseline", "macs"].value > 0
+    assert ("artifact:litert", "latency_ratio") in found
+
+
+def test_the_folder_holds_everything(finished: paring.Result) -> None:
+    for name in (
+        "recipe.yaml",
+        "report.json",
+        "report.html",
+        "log.jsonl",
+        "steps/01-finetune/model.safetensors",
+        "steps/02-quantize.static/model.json",
+        "artifacts/litert/model.tflite",
+        "artifacts/baseline.litert/model.tflite",
+        "artifacts/01-finetune.litert/model.tflite",
+    ):
+        assert (finished.path / name).is_file(), name
+    assert report.read_json(finished.path / "report.json") == finished.report
+    assert all(json.loads(line)["time"] for line in (finished.path / "log.jsonl").read_text().splitlines())
+
+
+def test_budgets_are_judged(finished: paring.Result) -> None:
+    assert finished.met
+    assert {r.name for r in finished.report.requirements} == {"accuracy_drop", "size", "latency"}
+
+
+def test_the_steps_are_told(finished: paring.Result) -> None:
+    titles = [stage.name for stage in finished.report.stages]
+    assert titles == ["baseline", "01-finetune", "02-quantize.static", "artifact:litert"]
+    assert "4 layers to int8" in finished.report.stages[2].changed
+
+
+def test_the_written_recipe_gives_the_same_result(finished: paring.Result, tmp_path: Path) -> None:
+    again = paring.compress(finished.path / "recipe.yaml", out=tmp_path / "again")
+    assert stable(again) == stable(finished)
+    assert again.artifacts["litert"].read_bytes() == finished.artifacts["litert"].read_bytes()
+
+
+def test_a_second_run_repeats_nothing(finished: paring.Result) -> None:
+    before = (finished.path / "log.jsonl").read_text().count('"finished"')
+    again = paring.compress(recipe(), out=finished.path)
+    assert (finished.path / "log.jsonl").read_text().count('"finished"') == before
+    assert again.report.records == finished.report.records
+    assert all(stage.cached for stage in again.report.stages)
+
+
+def test_a_changed_recipe_reuses_its_unchanged_prefix(finished: paring.Result) -> None:
+    changed = recipe(steps=[RECIPE["steps"][0], {"quantize.static": {"calibration": {"samples": 32}}}])
+    again = paring.compress(changed, out=finished.path)
+    assert [stage.cached for stage in again.report.stages] == [True, True, False, False]
+    other = paring.compress(recipe(seed=5), out=finished.path)
+    assert [stage.cached for stage in other.report.stages] == [True, False, False, False]
+    paring.compress(recipe(), out=finished.path)  # as the other tests found it
+
+
+def test_a_budget_that_is_missed_leaves_the_result_and_says_by_how_much(tmp_path: Path) -> None:
+    missed = paring.compress(recipe(require={"size": "1 KiB"}, steps=[]), out=tmp_path / "run")
+    (verdict,) = missed.report.requirements
+    assert not missed.met
+    assert verdict.shortfall == missed.artifacts["litert"].stat().st_size - 1024
+
+
+def test_ends_only_leaves_out_the_stages_between(tmp_path: Path) -> None:
+    found = paring.compress(recipe(measure={"stages": "ends", "test_samples": 20}), out=tmp_path / "run")
+    assert not (tmp_path / "run" / "artifacts" / "01-finetune.litert").exists()
+    assert any("first 20 test samples" in note for note in found.report.notes)
+    assert found.report.find("artifact:litert", "accuracy")[0].samples == 20
+
+
+KILLED = """
+import sys
+import paring
+from paring.core import rundir
+from pathlib import Path
+import json
+paring.compress(json.loads(sys.argv[1]), out=Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["steps/01-finetune", "steps/02-quantize.static", "artifacts/litert", "latency"])
+def test_killed_at_any_moment_it_ends_as_an_unbroken_run(finished: paring.Result, tmp_path: Path, moment: str) -> None:
+    out = tmp_path / "run"
+    # not as __main__: a worker process would start the run again
+    with subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(recipe()), str(out)]) as process:
+        log, deadline = out / "log.jsonl", time.monotonic() + 300
+        wanted = re.compile(rf'"begun", "name": "[^"]*{re.escape(moment)}')
+        while not (log.exists() and wanted.search(log.read_text())):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)
+        os.kill(process.pid, signal.SIGKILL)
+    done = log.read_text().count('"finished"')
+    again = paring.compress(recipe(), out=out)
+    assert stable(again) == stable(finished)
+    assert again.artifacts["litert"].read_bytes() == finished.artifacts["litert"].read_bytes()
+    begun = re.findall(r'"event": "finished", "name": "([^"]*)"', log.read_text())
+    assert len(begun) == len(set(begun)), "something was done twice"
+    assert done < len(begun)
+    left = [path.name for path in out.rglob("*") if path.name.startswith((".tmp", ".old"))]
+    assert not left
+
+
+def test_a_second_process_is_kept_out(finished: paring.Result) -> None:
+    with RunDirectory(finished.path).locked(), pytest.raises(Busy, match=f"process {os.getpid()}"):
+        paring.compress(recipe(), out=finished.path)
+
+
+def test_a_damaged_step_in_the_folder_is_told_and_not_used(tmp_path: Path) -> None:
+    once = paring.compress(recipe(), out=tmp_path / "run")
+    weights = once.path / "steps" / "01-finetune" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    changed = recipe(steps=[RECIPE["steps"][0], {"quantize.static": {"calibration": {"samples": 32}}}])
+    with pytest.raises(ParingError, match="damaged") as caught:
+        paring.compress(changed, out=once.path)
+    assert "01-finetune" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "remedy"),
+    [
+        ({"steps": [{"quantise.static": {}}]}, "no step is called", "'quantize.static'"),
+        ({"steps": [{"quantize.static": {"bits": 8}}]}, "no key is called 'bits'", ""),
+        ({"steps": ["quantize.static", "finetune"]}, "cannot come after", "finetune → quantize.static"),
+        ({"targets": ["litrt"]}, "no target is called", "'litert'"),
+        ({"device": "loca"}, "no device is called", "'local'"),
+        ({"data": "fashion_mnist"}, "no data set is called", "'fashion-mnist'"),
+        ({"weights": "none.safetensors"}, "no such file", ""),
+        ({"model": "checkpoints/none.safetensors"}, "there is no none.safetensors", ""),
+        ({"require": {"latency": "0 ms"}}, "nothing can keep to", ""),
+        ({"model": "torch:paring.testing.networks:StrangeNetwork"}, "special_bessel_j0", "replace"),
+        ({"data": "digits"}, "digits", ""),
+        ({"steps": [{"quantize.static": {"calibration": {"samples": 65}}}]}, "holds 64", "64"),
+    ],
+)
+def test_what_is_wrong_is_told_and_earlier_results_stay(
+    finished: paring.Result, changes: dict[str, Any], problem: str, remedy: str
+) -> None:
+    results = [finished.path / name for name in ("report.json", "report.html", "artifacts/litert/model.tflite")]
+    before = [path.read_bytes() for path in results]
+    if changes.get("data") == "digits":  # 8×8 images too: what does not fit are 9 labels
+        changes = {"model": "zoo:resnet8(classes=9)", "data": "digits(size=32)"}
+        problem = "labels"
+    with pytest.raises(ParingError) as caught:
+        paring.compress(recipe(**changes), out=finished.path)
+    assert problem in caught.value.problem
+    assert remedy in caught.value.remedy
+    assert [path.read_bytes() for path in results] == before
+    assert report.read_json(finished.path / "report.json") == finished.report
+
+
+def test_check_inspect_evaluate_and_bench(finished: paring.Result) -> None:
+    model, artifact = RECIPE["model"], finished.artifacts["litert"]
+    assert not paring.check(model, "litert", shape=(1, 8, 8))
+    assert {
+        p.where for p in paring.check("torch:paring.testing.networks:StrangeNetwork", "litert", shape=(1, 8, 8))
+    } == {
+        "strange",
+        "stranger",
+    }
+    found, layers = paring.inspect(model, shape=(1, 8, 8))
+    assert sum(layer.parameters for layer in layers) == sum(p.numel() for p in found.module.parameters())
+    (record,) = paring.evaluate(artifact, RECIPE["data"])
+    assert record.value == finished.report.find("artifact:litert", "accuracy")[0].value
+    metrics = [r.metric for r in paring.bench([artifact, artifact.parents[1] / "baseline.litert" / "model.tflite"])]
+    assert sorted(set(metrics)) == ["latency", "latency_ratio", "peak_memory", "size"]
+    (finished.path / "x.txt").write_text("x")
+    with pytest.raises(UnknownName, match=r"\.txt"):
+        paring.evaluate(finished.path / "x.txt", RECIPE["data"])
+
+
+def test_train_saves_what_it_measured(tmp_path: Path) -> None:
+    record = paring.train(
+        RECIPE["model"],
+        RECIPE["data"],
+        tmp_path / "net",
+        {"epochs": 2, "batch_size": 16, "learning_rate": 0.05},
+        command="x",
+    )
+    path = tmp_path / "net.safetensors"
+    assert saved.notes(path)["accuracy"] == record.as_json()
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["net.json", "net.safetensors"]
+    found = paring.compress({"version": 1, "model": str(path), "data": RECIPE["data"]}, out=tmp_path / "run")
+    assert found.report.find("baseline", "accuracy")[0].value == record.value
+
+
+def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps may read every split but the one that the figures come from."""
+    reading, batches, seen = [""], TinyTask.batches, []
+
+    def watched(self: TinyTask, split: Split, *args: Any, **options: Any) -> Any:
+        seen.append((reading[0], split))
+        return batches(self, split, *args, **options)
+
+    for kind in (Finetune, QuantizeStatic):
+        apply = kind.apply
+
+        def noted(self: Any, *args: Any, apply: Any = apply) -> Any:
+            reading[0] = self.name
+            try:
+                return apply(self, *args)
+            finally:
+                reading[0] = ""
+
+        monkeypatch.setattr(kind, "apply", noted)
+    monkeypatch.setattr(TinyTask, "batches", watched)
+    paring.compress(recipe(measure={"stages": "ends"}), out=tmp_path / "run")
+    assert {split for step, split in seen if step == "finetune"} == {"train", "validation"}
+    assert {split for step, split in seen if step == "quantize.static"} == {"calibration"}
+    assert {split for step, split in seen if not step} == {"test"}

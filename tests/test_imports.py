@@ -1,0 +1,46 @@
+"""Light to start: nothing heavy is imported until it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "torch", "numpy", "torchao", "litert_torch", "ai_edge_litert", "jax", "accelerate", "sklearn", "PIL", "plotly",
+    "pydantic", "safetensors", "jinja2",
+}  # fmt: skip
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import paring",
+        "import paring.cli",
+        "import sys; sys.argv = ['paring', '--help']\nimport paring.cli\n"
+        "try: paring.cli.main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['paring', 'compress', '--help']\nimport paring.cli\n"
+        "try: paring.cli.main()\nexcept SystemExit: pass",
+    ],
+)
+def test_starting_imports_no_framework(statement: str) -> None:
+    assert not imported_by(statement) & HEAVY
+
+
+def test_public_names_exist() -> None:
+    import paring
+
+    assert sorted(paring.__all__) == paring.__all__
+    assert all(getattr(paring, name) is not None for name in paring.__all__)
+    with pytest.raises(AttributeError):
+        _ = paring.no_such_name
+
+
+def test_arrows_of_imports_are_kept() -> None:
+    done = subprocess.run(["lint-imports", "--no-cache"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
