@@ -17,7 +17,6 @@ from paring.core.record import Record
 from paring.data import open as open_data
 from paring.load import saved
 from paring.measure import measurements
-from paring.measure.answers import collect, of_runner
 from paring.targets.litert import LiteRT
 
 CHECKPOINT = Path("checkpoints/mobilenet_v2-w0.5-fashion_mnist.safetensors")
@@ -75,13 +74,9 @@ def main() -> None:
         files["ai-edge-quantizer static int8, int8 ends"] = by_hand(float_file, Path(folder) / "hand.tflite")
 
         note("float in PyTorch", torch_accuracy)
-        answers = {}
         for who, path in files.items():
             (record,) = measurements.accuracy_of(target.open(path), task, "test", who, Silent())
             note(who, record)
-            kept = Path(folder) / f"answers-{len(answers)}"
-            kept.mkdir()
-            answers[who] = collect(of_runner(target.open(path), task), task, "test", kept, Silent(), who)
         for who, path in files.items():
             for record in measurements.footprint(target, path, who, 1):
                 note(who, record)

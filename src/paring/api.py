@@ -10,7 +10,7 @@ import paring
 from paring import data, devices, load, report
 from paring.compression import Compression, Export, State, verdicts
 from paring.core.device import Device
-from paring.core.errors import ParingError, UnknownName
+from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Json, Model
 from paring.core.progress import Silent
 from paring.core.record import Record
@@ -81,11 +81,9 @@ def compress(
     for target, _ in targets:
         refuse(target.check(model), f"{model.source} on {target.name}")
 
+    progress = progress or Silent()
     with run.locked():
-        write(wanted, run.path / "recipe.yaml")
-        work = Compression(
-            wanted, task, tuple(targets), wanted.measure.threads or device.threads, run, progress or Silent()
-        )
+        work = Compression(wanted, task, tuple(targets), wanted.measure.threads or device.threads, run, progress)
         states = work.apply(model, steps)
         exports = work.export(states)
         records = work.measure(states, exports)
@@ -102,8 +100,12 @@ def compress(
             ),
             notes=_notes(wanted, records),
         )
+        write(wanted, run.path / "recipe.yaml")
         report.write_json(document, run.path / "report.json")
-        report.write_html(document, run.path / "report.html")
+        try:
+            report.write_html(document, run.path / "report.html")
+        except MissingExtra as error:  # everything else is there: no reason to fail
+            progress.note(f"no report.html: {error}")
     return Result(run.path, document, {e.target.name: e.file for e in exports if e.stage.startswith("artifact:")})
 
 
@@ -157,7 +159,7 @@ def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) 
     ]
 
 
-def train(
+def train_model(
     model: str,
     data_name: str,
     out: Path,

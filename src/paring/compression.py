@@ -197,13 +197,14 @@ def verdicts(name: str, limit: float, unit: str, records: Sequence[Record]) -> l
     found: list[Mapping[str, Json]] = []
     metric = "accuracy" if name == "accuracy_drop" else name
     before = next(r.value for r in records if (r.stage, r.metric) == ("baseline", "accuracy"))
-    for record in records:
-        if record.stage.startswith("artifact:") and record.metric == metric:
-            value = before - record.value if name == "accuracy_drop" else record.value
-            over = max(0.0, value - limit)
-            found.append(
-                {"name": name, "limit": limit, "unit": unit, "value": value, "met": over == 0.0, "shortfall": over}
-            )
+    results = [r for r in records if r.stage.startswith("artifact:") and r.metric == metric]
+    for record in results:
+        value = before - record.value if name == "accuracy_drop" else record.value
+        over = max(0.0, value - limit)
+        told = name if len(results) == 1 else f"{name} ({record.stage.removeprefix('artifact:')})"
+        found.append(
+            {"name": told, "limit": limit, "unit": unit, "value": value, "met": over == 0.0, "shortfall": over}
+        )
     return found
 
 

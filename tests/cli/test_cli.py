@@ -99,6 +99,23 @@ def test_a_budget_that_is_missed_exits_with_1_and_keeps_the_result(place: Path) 
     assert (place / "runs/recipe/artifacts/litert/model.tflite").is_file()
 
 
+@pytest.mark.parametrize("limit", [2_000, 200_000])
+def test_no_space_on_the_disk_is_told_and_leaves_nothing_half_written(place: Path, tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files stands for the full disk: early, at the first answers, or late, at the report."""
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    code += "from paring.cli import main; main()"
+    command = [sys.executable, "-c", code, "compress", str(place / "recipe.yaml"), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "file too large" in done.stderr
+    assert "free space" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = [path.name for path in tmp_path.rglob("*") if path.name.startswith((".tmp", ".old"))]
+    assert not left
+    whole = [path.name for path in tmp_path.rglob("key.json")]
+    assert bool(whole) == (limit > 100_000)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -47,7 +47,7 @@ def add(app: typer.Typer) -> None:
             **dict(_pair(text) for text in config or []),
         }
         said = shlex.join(["paring", *sys.argv[1:]])
-        record = api.train(model, data, out, options, seed=seed, command=said, progress=Shown())
+        record = api.train_model(model, data, out, options, seed=seed, command=said, progress=Shown())
         value = human.quantity(record.value, record.unit, record.spread)
         typer.echo(f"accuracy: {value} on {record.samples} test samples")
 

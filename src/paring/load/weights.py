@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from paring.core import atomic
@@ -29,8 +29,10 @@ def write(tensors: Mapping[str, Tensor], path: Path) -> None:
         else:
             first[place] = name
             stored[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    # as bytes, and written here: on a full disk safetensors' own writer does not tell what is wrong
+    content = save(stored, metadata={_ALIASES: json.dumps(aliases)})
     with atomic.write(path) as temporary:
-        save_file(stored, temporary, metadata={_ALIASES: json.dumps(aliases)})
+        temporary.write_bytes(content)
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -72,26 +71,23 @@ def collect(
     count = min(task.size(split), limit or task.size(split))
     if count == 0:
         raise ParingError(f"the {split} split is empty", task.name, "give the data set more samples")
-    outputs: np.memmap[Any, Any] | None = None
-    targets = np.empty(count, np.int64)
-    done = 0
-    with progress.bar(label, count) as advance:
+    targets, done, shape = [np.empty(0, np.int64)], 0, None
+    # written as a stream, not through a memory map: on a full disk a map kills the process instead of raising
+    with progress.bar(label, count) as advance, (folder / "outputs.npy").open("wb") as file:
         for batch in task.batches(split, batch_size, limit=count):
             found = next(iter(answer({name: tensor.numpy() for name, tensor in batch.inputs.items()}).values()))
-            if outputs is None:
-                outputs = np.lib.format.open_memmap(
-                    folder / "outputs.npy", mode="w+", dtype=np.float32, shape=(count, *found.shape[1:])
-                )
-            end = done + len(found)
-            outputs[done:end], targets[done:end] = found, batch.targets.numpy()
             if not np.isfinite(found).all():
                 bad = done + int(np.argmin(np.isfinite(found).reshape(len(found), -1).all(1)))
                 raise ParingError(
                     f"the answer to {split} sample {bad} is not a number", label, "look for NaN in weights and data"
                 )
-            advance(end - done, "")
-            done = end
-    assert outputs is not None  # count > 0  # noqa: S101
-    outputs.flush()
-    np.save(folder / "targets.npy", targets, allow_pickle=False)
-    return Answers(outputs, targets)
+            if shape is None:
+                shape = (count, *found.shape[1:])
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(found.astype("<f4", copy=False).tobytes())
+            targets.append(batch.targets.numpy())
+            done += len(found)
+            advance(len(found), "")
+    np.save(folder / "targets.npy", np.concatenate(targets), allow_pickle=False)
+    return Answers.load(folder)

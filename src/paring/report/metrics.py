@@ -31,7 +31,6 @@ METRICS = {
         f"{_QUARTILES}",
     ),
     "peak_memory": Metric("peak memory", "Most memory held by a fresh process that loads the file and runs it."),
-    "model_memory": Metric("model memory", "That peak, less what the process held before it loaded the model."),
     "parameters": Metric("parameters", "Numbers that the model has learned."),
     "macs": Metric("MACs", "Multiply-accumulate operations of one inference. A cost, not a speed."),
     "agreement": Metric(
