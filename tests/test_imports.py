@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,5 +43,8 @@ def test_public_names_exist() -> None:
 
 
 def test_arrows_of_imports_are_kept() -> None:
-    done = subprocess.run(["lint-imports", "--no-cache"], capture_output=True, text=True, check=False)
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [linter, "--no-cache"], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+    )
     assert done.returncode == 0, done.stdout

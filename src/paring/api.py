@@ -169,7 +169,7 @@ def train_model(
     command: str = "",
     progress: Progress | None = None,
 ) -> Record:
-    """Trains a model from drawn weights, saves it at `out` and gives its test accuracy.
+    """Trains a model, from drawn weights or from those of a saved one, saves it at `out` and gives its test accuracy.
 
     Killed and called again it goes on from its last checkpoint.
     """
@@ -195,6 +195,7 @@ def train_model(
             "config": options.model_dump(mode="json"),
             "epochs": [asdict(epoch) for epoch in fitted.history],
             "paring": paring.__version__,
+            "begun_from": saved.notes(Path(model)) if load.is_saved(model) else None,
         },
     )
     shutil.rmtree(work, ignore_errors=True)

@@ -13,6 +13,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Event, Skipped
 from paring.load import saved
 from paring.testing.models import quantized, tiny
+from paring.testing.networks import TinyNetwork
 
 
 @pytest.fixture
@@ -77,6 +78,15 @@ def test_a_missing_part_is_named(path: Path) -> None:
     path.with_suffix(".json").unlink()
     with pytest.raises(ParingError, match=r"there is no m\.json"):
         load.open(str(path))
+
+
+def test_a_factory_that_has_changed_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tensors fit as before, but the network is another one."""
+    forward, unchanged = TinyNetwork.forward, saved.digest(tiny())
+    monkeypatch.setattr(TinyNetwork, "forward", lambda self, image: forward(self, image).flip(1))
+    with pytest.raises(ParingError, match=r"the code behind torch:paring\.testing\.networks:tiny_network has changed"):
+        load.open(str(path))
+    assert saved.digest(tiny()) != unchanged
 
 
 def test_another_version_is_refused(path: Path) -> None:

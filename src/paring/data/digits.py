@@ -42,5 +42,5 @@ def open_digits(name: str, *, size: Side | None = None) -> ImageTask:
         height_width=fit.size,
         resize=fit.how,
         flip=False,  # a mirrored digit is none
-        shift=max(1, fit.size[0] // 14),
+        shift=max(1, fit.size[0] // 28),
     )

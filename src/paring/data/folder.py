@@ -81,7 +81,7 @@ def open_folder(
         height_width=(size, size),
         resize="largest square in the middle, bilinear with antialiasing",
         flip=flip,
-        shift=max(1, size // 14),
+        shift=max(1, size // 28),
     )
 
 

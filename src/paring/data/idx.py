@@ -105,7 +105,7 @@ def from_files(
         height_width=fit.size,
         resize=fit.how,
         flip=flip,
-        shift=max(1, fit.size[0] // 14),
+        shift=max(1, fit.size[0] // 28),
     )
 
 

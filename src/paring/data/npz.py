@@ -83,7 +83,7 @@ def open_npz(
         height_width=arrays.fit.size,
         resize=arrays.fit.how,
         flip=flip,
-        shift=max(1, min(arrays.fit.size) // 14),
+        shift=max(1, min(arrays.fit.size) // 28),
     )
 
 

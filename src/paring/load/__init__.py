@@ -35,7 +35,7 @@ def open(
     from paring.load import probe, saved
     from paring.load import weights as tensors
 
-    if Path(text).suffix in {".safetensors", ".json"} or Path(text).is_dir():
+    if is_saved(text):
         if weights is not None:
             raise ParingError("brings its own weights", text, "leave `weights` out")
         model = saved.load(Path(text))
@@ -51,3 +51,8 @@ def open(
     if task is not None:
         probe.fits(model, task)
     return model
+
+
+def is_saved(text: str) -> bool:
+    """Whether a recipe names a model saved by paring, rather than a front door."""
+    return Path(text).suffix in {".safetensors", ".json"} or Path(text).is_dir()

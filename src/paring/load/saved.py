@@ -6,7 +6,7 @@ the source, replays the edits and puts the tensors in: outputs are the same, bit
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from paring.core.registry import Registry
 from paring.load import weights
 
 FORMAT = "paring.model/1"
+_PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
     "edit", {"quantize.static": "paring.steps.quantize.static:replay"}, extras={"quantize.static": "quantize"}
 )
@@ -46,6 +47,7 @@ def save(model: Model, path: Path, notes: Mapping[str, Json] | None = None) -> P
         "invariants": [asdict(invariant) for invariant in model.invariants],
         "history": [asdict(event) for event in model.history],
         "notes": dict(notes or {}),
+        "answers": _answers(model),
         "sha256": _digest(path),
     }
     with atomic.write(path.with_suffix(".json")) as temporary:
@@ -77,12 +79,14 @@ def load(path: Path) -> Model:
     for edit in model.edits:
         module = EDITS.load(edit.name)(replace(model, module=module), edit.data)
     weights.put(weights.read(tensors), module, tensors)
-    return replace(model, module=module)
+    model = replace(model, module=module)
+    _same(data.get("answers"), _answers(model), model, path)
+    return model
 
 
 def digest(model: Model) -> str:
-    """A hex digest of all that makes a model answer as it does: source, edits and tensors."""
-    found = hashlib.sha256(str((model.source, model.inputs, model.edits)).encode())
+    """A hex digest of all that makes a model answer as it does: source, edits, tensors, and some of its answers."""
+    found = hashlib.sha256(str((model.source, model.inputs, model.edits, _answers(model))).encode())
     for name, tensor in sorted(model.module.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -119,6 +123,28 @@ def _files(path: Path) -> tuple[Path, dict[str, Any]]:
     if data.get("sha256") != _digest(tensors):
         raise _damaged(tensors, "its SHA-256 is not the one noted when it was written")
     return tensors, data
+
+
+def _answers(model: Model) -> list[float]:
+    """The first numbers that the model gives for a fixed input: they tell when the code of its factory has changed."""
+    fed = {}
+    for spec in model.inputs:
+        shape, dtype = spec.sized(1), getattr(torch, spec.dtype)
+        ramp = torch.linspace(-1, 1, torch.Size(shape).numel()).reshape(shape)
+        fed[spec.name] = ramp.to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+    first = model(fed)[model.outputs[0].name]
+    return [float(value) for value in first.flatten()[:_PROBED]]
+
+
+def _same(wanted: Sequence[float] | None, found: Sequence[float], model: Model, path: Path) -> None:
+    largest = max(map(abs, wanted or [0.0]))
+    # another machine or another library rounds otherwise, another network answers otherwise
+    if wanted is None or any(abs(w - f) > 0.02 * largest + 1e-6 for w, f in zip(wanted, found, strict=True)):
+        raise ParingError(
+            f"answers otherwise than when it was saved: the code behind {model.source.entry} has changed",
+            str(path),
+            "go back to the code that it was saved with, or train it again",
+        )
 
 
 def _event(data: Mapping[str, Any]) -> Event:

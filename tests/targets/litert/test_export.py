@@ -41,6 +41,12 @@ def test_the_file_tells_what_it_is(int8_file: bytes) -> None:
     assert [TensorSpec.from_json(spec) for spec in metadata["inputs"]] == list(quantized().inputs)
 
 
+def test_names_of_tensors_are_short_and_unlike(int8_file: bytes) -> None:
+    names = [tensor.name for tensor in flatbuffer.constants(int8_file)]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) < 32
+
+
 def test_a_model_that_came_out_float_is_not_written(tmp_path: Path) -> None:
     promised = replace(tiny(), invariants=(Invariant("scale", "classifier", [0.1] * 10),))
     with pytest.raises(ParingError, match="came out without their scales") as caught:

@@ -12,7 +12,7 @@ from paring.load.zoo.blocks import Size, check_arguments, choose_form, conv_unit
 
 # (expansion, output channels, repeats, stride of the first) of each stage
 _STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
-_DENSER = 2  # the stage whose stride the small form drops
+_DENSER = 1  # the stage whose stride the small form drops
 
 
 class InvertedResidual(nn.Module):
@@ -55,7 +55,7 @@ def mobilenet_v2(
         size: of an image in pixels, one number or (height, width).
         width: multiplier of the channels, which are rounded to multiples of 8.
         form: `imagenet` as in the paper (stride 32 in all; the last convolution keeps 1280 channels below width 1);
-            `small` keeps the resolution where 32 channels begin (stride 16 in all), scales the last convolution too,
+            `small` keeps the resolution where 24 channels begin (stride 16 in all), scales the last convolution too,
             and drops out less; `auto` is `small` for images of at most 64 pixels.
 
     Raises:
