@@ -216,7 +216,7 @@ def test_what_is_wrong_is_told_and_earlier_results_stay(
 
 def test_without_plotly_only_the_page_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
-    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
     found = paring.compress(recipe(steps=[]), out=tmp_path / "run")
     assert (found.path / "report.json").exists()
     assert not (found.path / "report.html").exists()

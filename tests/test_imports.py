@@ -8,7 +8,7 @@ import pytest
 
 HEAVY = {
     "torch", "numpy", "torchao", "litert_torch", "ai_edge_litert", "jax", "accelerate", "sklearn", "PIL", "plotly",
-    "pydantic", "safetensors", "jinja2",
+    "safetensors", "jinja2",
 }  # fmt: skip
 
 

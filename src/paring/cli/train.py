@@ -43,9 +43,9 @@ def add(app: typer.Typer) -> None:
             "learning_rate": learning_rate,
             "augment": True,
             "label_smoothing": 0.1,
-            "nesterov": True,
             **dict(_pair(text) for text in config or []),
         }
+        options.setdefault("nesterov", options.get("optimizer", "sgd") == "sgd")
         said = shlex.join(["paring", *sys.argv[1:]])
         record = api.train_model(model, data, out, options, seed=seed, command=said, progress=Shown())
         value = human.quantity(record.value, record.unit, record.spread)

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from paring.core.quiet import quiet
+
 decomposed = torch.ops.quantized_decomposed
 
 
@@ -15,7 +17,8 @@ def evaluated(module: nn.Module) -> nn.Module:
 
     A module without quantized tensors is only laid out anew. The original is untouched.
     """
-    fast = copy.deepcopy(module)
+    with quiet():  # torch warns of its own calls when it copies a graph
+        fast = copy.deepcopy(module)
     if isinstance(fast, GraphModule):
         _fuse(fast)
     for parameter in [*fast.parameters(), *fast.buffers()]:

@@ -38,7 +38,7 @@ def test_small_form_as_specified(costs):
     for stage in network.stages:
         x = stage(x)
         shapes.append((x.shape[1], x.shape[2]))
-    assert shapes == [(8, 16), (16, 8), (16, 8), (32, 4), (48, 4), (80, 2), (160, 2)]
+    assert shapes == [(8, 16), (16, 16), (16, 8), (32, 4), (48, 4), (80, 2), (160, 2)]
 
 
 def test_imagenet_form_keeps_the_last_convolution_below_width_1():
