@@ -25,4 +25,4 @@ def test_every_pair_becomes_one_operator() -> None:
     graph = evaluated(quantized().module).graph
     targets = [str(node.target) for node in graph.nodes]
     assert not [target for target in targets if "quantized_decomposed" in target]
-    assert sum("fake_quantize" in target for target in targets) > 4
+    assert sum("rounded" in target for target in targets) > 4

@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.step import Progress
 from paring.core.target import Array, Runner
 from paring.core.task import Split, Task
-from paring.measure.simulate import evaluated
+from paring.measure.simulate import evaluated, laid_out
 
 Answer = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
@@ -43,7 +43,7 @@ def of_model(model: Model) -> Answer:
     fast = replace(model, module=evaluated(model.module))
 
     def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = fast({name: torch.from_numpy(array) for name, array in inputs.items()})
+        outputs = fast({name: laid_out(torch.from_numpy(array)) for name, array in inputs.items()})
         return {name: tensor.float().numpy() for name, tensor in outputs.items()}
 
     return answer
@@ -63,7 +63,7 @@ def collect(
     progress: Progress,
     label: str,
     limit: int | None = None,
-    batch_size: int = 250,
+    batch_size: int = 100,
 ) -> Answers:
     """Runs a split through `answer` and writes the first output to `folder`.
 
