@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from table import write
 
-RUNS = 3
+RUNS = 2
 CHECKPOINT = "checkpoints/mobilenet_v2-w0.5-fashion_mnist.safetensors"
 
 
