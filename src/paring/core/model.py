@@ -62,12 +62,15 @@ class Source:
     """What built the module: a front door's entry and its arguments.
 
     Attributes:
-        entry: `zoo:mobilenet_v2`, `torch:package.module:factory`.
+        entry: `zoo:mobilenet_v2`, `torch:package.module:factory`, `keras:model.keras`.
         arguments: keyword arguments of the factory, JSON values.
+        blueprint: the structure as data, where a saved model is to need neither the file that it came from nor the
+            library that read it; None where entry and arguments say it all.
     """
 
     entry: str
     arguments: Mapping[str, Json] = field(default_factory=dict)
+    blueprint: Json = field(default=None, repr=False)
 
     def __str__(self) -> str:
         inside = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())

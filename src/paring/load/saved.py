@@ -26,7 +26,15 @@ _PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
     "edit", {"quantize.static": "paring.steps.quantize.static:replay"}, extras={"quantize.static": "quantize"}
 )
-BUILDERS = Registry("front door", {"zoo": "paring.load.zoo.door:build", "torch": "paring.load.torch:build"})
+BUILDERS = Registry(
+    "front door",
+    {
+        "zoo": "paring.load.zoo.door:rebuild",
+        "torch": "paring.load.torch:rebuild",
+        "keras": "paring.load.blueprint:build",
+        "onnx": "paring.load.blueprint:build",
+    },
+)
 
 
 def save(model: Model, path: Path, notes: Mapping[str, Json] | None = None) -> Path:
@@ -40,7 +48,7 @@ def save(model: Model, path: Path, notes: Mapping[str, Json] | None = None) -> P
     weights.write(model.module.state_dict(), path)
     data = {
         "format": FORMAT,
-        "source": {"entry": model.source.entry, "arguments": dict(model.source.arguments)},
+        "source": asdict(model.source),
         "inputs": [spec.as_json() for spec in model.inputs],
         "outputs": [spec.as_json() for spec in model.outputs],
         "edits": [asdict(edit) for edit in model.edits],
@@ -65,7 +73,7 @@ def load(path: Path) -> Model:
     try:
         model = Model(
             nn.Identity(),
-            Source(data["source"]["entry"], data["source"]["arguments"]),
+            Source(**data["source"]),
             tuple(TensorSpec.from_json(spec) for spec in data["inputs"]),
             tuple(TensorSpec.from_json(spec) for spec in data["outputs"]),
             tuple(Edit(edit["name"], edit["data"]) for edit in data["edits"]),
@@ -75,7 +83,7 @@ def load(path: Path) -> Model:
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(tensors.with_suffix(".json"), f"lacks {error}") from error
     entry = parse(model.source.entry)
-    module = BUILDERS.load(entry.scheme)(entry.rest, model.source.arguments).eval()
+    module = BUILDERS.load(entry.scheme)(model.source).eval()
     for edit in model.edits:
         module = EDITS.load(edit.name)(replace(model, module=module), edit.data)
     weights.put(weights.read(tensors), module, tensors)
@@ -86,7 +94,9 @@ def load(path: Path) -> Model:
 
 def digest(model: Model) -> str:
     """A hex digest of all that makes a model answer as it does: source, edits, tensors, and some of its answers."""
-    found = hashlib.sha256(str((model.source, model.inputs, model.edits, _answers(model))).encode())
+    found = hashlib.sha256(
+        str((model.source, model.source.blueprint, model.inputs, model.edits, _answers(model))).encode()
+    )
     for name, tensor in sorted(model.module.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

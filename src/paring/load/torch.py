@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from paring.core.entry import Entry
+from paring.core.entry import Entry, parse
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model, Source, TensorSpec
 from paring.core.task import Task
@@ -23,6 +23,11 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
         torch.manual_seed(seed)
         module = build(entry.rest, entry.arguments)
     return probe.model(module, source, inputs)
+
+
+def rebuild(source: Source) -> nn.Module:
+    """The module of a saved model."""
+    return build(parse(source.entry).rest, source.arguments)
 
 
 def build(name: str, arguments: Mapping[str, Json]) -> nn.Module:

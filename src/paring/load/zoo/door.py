@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paring.core.entry import Entry
+from paring.core.entry import Entry, parse
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model, Source
 from paring.core.task import Task
@@ -43,6 +43,11 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
         height, width = size if isinstance(size, list | tuple) else (size, size)
         inputs = image((arguments.get("channels", options["channels"].default), height, width), where)
     return probe.model(module, Source(where, arguments), inputs)
+
+
+def rebuild(source: Source) -> nn.Module:
+    """The network of a saved model."""
+    return build(parse(source.entry).rest, source.arguments)
 
 
 def build(name: str, arguments: Mapping[str, Json]) -> nn.Module:
