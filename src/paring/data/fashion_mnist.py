@@ -114,7 +114,14 @@ def _from_debian(home: Path) -> None:
             run(apt, "download", PACKAGE)
         except subprocess.CalledProcessError:  # no package lists, as in a fresh container: fetch our own
             Path(draft, "lists", "partial").mkdir(parents=True)
-            private = ("-o", f"Dir::State::Lists={draft}/lists", "-o", f"Dir::Cache={draft}", "-o", "Debug::NoLocking=1")
+            private = (
+                "-o",
+                f"Dir::State::Lists={draft}/lists",
+                "-o",
+                f"Dir::Cache={draft}",
+                "-o",
+                "Debug::NoLocking=1",
+            )
             run(apt, *private, "update")
             run(apt, *private, "download", PACKAGE)
         run(dpkg, "-x", *map(str, Path(draft).glob("*.deb")), ".")
