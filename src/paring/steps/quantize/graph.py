@@ -1,5 +1,6 @@
 """A model as a graph of ATen operators, and such a graph with int8 scales in it (torchao PT2E)."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +29,12 @@ def capture(model: Model) -> GraphModule:
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
     free = {name: torch.export.Dim(name, min=1, max=2**16) for name in sorted(names)}
-    shapes = tuple(
+    shapes: tuple[Any, ...] = tuple(
         {axis: free[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in model.inputs
     )
+    kinds = [parameter.kind for parameter in inspect.signature(model.module.forward).parameters.values()]
+    if kinds == [inspect.Parameter.VAR_POSITIONAL]:  # forward(*inputs): one argument, to torch.export
+        shapes = (shapes,)
     try:
         with quiet():
             graph: GraphModule = torch.export.export(model.module, args, dynamic_shapes=shapes).module()
