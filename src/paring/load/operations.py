@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paring.load import aten
+
 Maker = Callable[..., Any]
 
 
@@ -75,4 +77,7 @@ OPERATIONS: dict[str, Maker] = {
     "reshape": _function(_reshape),
     "pad": _function(nn.functional.pad),
     "mean": _function(torch.mean),
+    "aten": aten.make,
+    "number": aten.number,
+    "size": _function(aten.size),
 }
