@@ -1,7 +1,7 @@
 """Weights from a PyTorch checkpoint (`.pt`, `.pth`, `.bin`, `.ckpt`): tensors, and never code.
 
-Such a file is a pickle. It is read by torch's restricted unpickler (`weights_only=True`), which builds tensors and plain
-values only and calls nothing else; a file that asks for more is refused.
+Such a file is a pickle. It is read by torch's restricted unpickler (`weights_only=True`), which builds tensors and
+plain values only and calls nothing else; a file that asks for more is refused.
 """
 
 import pickle

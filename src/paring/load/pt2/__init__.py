@@ -22,7 +22,7 @@ def open(
     *,
     task: Task | None = None,
     shape: tuple[int, ...] | tuple[TensorSpec, ...] | None = None,
-    seed: int = 0,
+    seed: int = 0,  # noqa: ARG001  # the contract of every door; the program brings its weights
 ) -> Model:
     """The program's network, with its weights. Inputs are its own, under the task's names where there is a task.
 
@@ -30,7 +30,7 @@ def open(
         entry: `pt2:FILE`, without options.
         task: gives names, layouts and ranges of the inputs, in order.
         shape: of the input, where the program leaves more than the batch open.
-        seed: not used; the program brings its weights.
+        seed: not used.
 
     Raises:
         ParingError: the file is damaged or of another version, needs code, was exported for training or for one batch

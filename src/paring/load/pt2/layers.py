@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in the place of a call: operation of the blueprint, its options, its input, its tensors by their roles."""
+    """A layer in the place of a call: operation of the blueprint, options, input, and its tensors by their roles."""
 
     op: str
     options: Mapping[str, Json] = field(default_factory=dict)
@@ -128,7 +128,11 @@ def _activation(name: str, **defaults: Json) -> Callable[[Call], Layer | None]:
 
 def _clip(call: Call) -> Layer | None:
     low, high = call.value("min_val", -1.0), call.value("max_val", 1.0)
-    return Layer("ReLU6", {}, "self") if (low, high) == (0, 6) else Layer("Hardtanh", {"min_val": low, "max_val": high}, "self")
+    return (
+        Layer("ReLU6", {}, "self")
+        if (low, high) == (0, 6)
+        else Layer("Hardtanh", {"min_val": low, "max_val": high}, "self")
+    )
 
 
 def _dropout(call: Call) -> Layer | None:

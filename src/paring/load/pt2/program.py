@@ -5,7 +5,7 @@ The JSON is torch's own schema (`torch/_export/serde/schema.py`): nodes that cal
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,16 @@ from paring.load.pt2.archive import DTYPES
 from paring.load.pt2.layers import Call, layer
 
 _FORMATS = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
+# kinds of arguments in the schema
+_ABSENT = ("as_none", "as_layout", "as_device")
+_PLAIN = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string")
+_WRAPPED = ("as_sym_int", "as_sym_float", "as_sym_bool", "as_optional_tensor")
+_LISTS = ("as_tensors", "as_optional_tensors", "as_sym_ints", "as_sym_floats")
+_CONVERTED: dict[str, Callable[[Any], Json]] = {
+    "as_float": lambda text: {"float": text},  # infinities, which JSON lacks
+    "as_scalar_type": lambda number: {"dtype": DTYPES[number]},
+    "as_memory_format": lambda number: {"memory_format": _FORMATS[number]},
+}
 _IGNORED = ("torch.ops.aten._assert", "torch.ops.aten.sym_constrain")  # checks on sizes: they compute nothing
 
 
@@ -152,7 +162,7 @@ class _Translation:
             self.references[value] = f"{name}:{position}" if many else name
 
     def _fresh(self, target: str, given: Mapping[str, Any]) -> str:
-        """The operator; one that writes in place as its twin that does not, where nothing else sees what it overwrites."""
+        """The operator; one that writes in place as its twin that does not, where nothing else sees the difference."""
         operator = target.removeprefix("torch.ops.aten.")
         name, _, overload = operator.partition(".")
         if name.endswith("_") and "self" in given:
@@ -177,7 +187,9 @@ class _Translation:
     def _sizes(self, given: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """Argument -> sizes of the tensor that it is, -1 for those that are not fixed."""
         return {
-            role: tuple(size.get("as_int", -1) for size in self.graph["tensor_values"][arg["as_tensor"]["name"]]["sizes"])
+            role: tuple(
+                size.get("as_int", -1) for size in self.graph["tensor_values"][arg["as_tensor"]["name"]]["sizes"]
+            )
             for role, arg in given.items()
             if "as_tensor" in arg and arg["as_tensor"]["name"] in self.graph["tensor_values"]
         }
@@ -199,30 +211,21 @@ class _Translation:
     def _value(self, argument: Mapping[str, Any], inputs: list[str]) -> Json:
         """An argument as `paring.load.aten.make` takes it; what it refers to is appended to `inputs`."""
         ((kind, value),) = argument.items()
-        if kind == "as_none":
+        if kind in _ABSENT:
             return None
-        if kind in ("as_tensor", "as_name"):
-            inputs.append(self._reference(value["name"] if kind == "as_tensor" else value))
-            return {"input": len(inputs) - 1}
-        if kind in ("as_tensors", "as_optional_tensors"):
-            wrapped = [one if "as_tensor" in one or "as_none" in one else {"as_tensor": one} for one in value]
-            return [self._value(one, inputs) for one in wrapped]
-        if kind in ("as_sym_int", "as_sym_float", "as_sym_bool", "as_optional_tensor"):
-            return self._value(value, inputs)
-        if kind in ("as_sym_ints", "as_sym_floats"):
-            return [self._value(one, inputs) for one in value]
-        if kind == "as_float" and isinstance(value, str):
-            return {"float": value}
-        if kind == "as_scalar_type":
-            return {"dtype": DTYPES[value]}
-        if kind == "as_memory_format":
-            return {"memory_format": _FORMATS[value]}
-        if kind == "as_layout" or kind == "as_device":
-            return None
-        if kind in ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string"):
+        if kind in _CONVERTED and not isinstance(value, float):
+            return _CONVERTED[kind](value)
+        if kind in _PLAIN:
             plain: Json = value
             return plain
-        raise self._error(f"holds an argument of the kind {kind[3:]}", "load the model as torch:package.module:factory")
+        if kind in _WRAPPED:
+            return self._value(value, inputs)
+        if kind in _LISTS:
+            return [self._value(one if "name" not in one else {"as_tensor": one}, inputs) for one in value]
+        if kind not in ("as_tensor", "as_name"):
+            raise self._error(f"holds an argument of the kind {kind[3:]}", "load it as torch:package.module:factory")
+        inputs.append(self._reference(value["name"] if kind == "as_tensor" else value))
+        return {"input": len(inputs) - 1}
 
     def _reference(self, value: str) -> str:
         """Where the blueprint has a value; what the program holds becomes a node of its own when it is first used."""
@@ -238,7 +241,7 @@ class _Translation:
         return self.references[value]
 
     def _output_names(self, count: int) -> tuple[str, ...]:
-        """The keys of a dictionary that the program gives; else `output`, `output_1`, …"""
+        """The keys of a dictionary that the program gives; else `output`, `output_1` and so on."""
         whole = next(call for call in self.calls if call["fqn"] == "")
         spec = json.loads(whole["signature"]["out_spec"])[1]
         if spec["type"] and spec["type"].endswith("dict") and len(spec["children_spec"]) == count:
@@ -256,7 +259,9 @@ def _known(target: str) -> bool:
     if target.startswith("_operator."):
         return aten.knows_number(target.removeprefix("_operator."))
     known = target == "torch.ops.aten.sym_size.int" or target.startswith(_IGNORED)
-    return known or (target.startswith("torch.ops.aten.") and aten.find(target.removeprefix("torch.ops.aten.")) is not None)
+    return known or (
+        target.startswith("torch.ops.aten.") and aten.find(target.removeprefix("torch.ops.aten.")) is not None
+    )
 
 
 def _only(argument: Mapping[str, Any]) -> str:
