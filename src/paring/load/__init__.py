@@ -4,11 +4,21 @@ from pathlib import Path
 
 from paring.core.entry import parse
 from paring.core.errors import ParingError, UnknownName
-from paring.core.model import Model
+from paring.core.model import Model, TensorSpec
 from paring.core.registry import Registry
 from paring.core.task import Task
 
-DOORS = Registry("front door", {"zoo": "paring.load.zoo.door:open", "torch": "paring.load.torch:open"})
+DOORS = Registry(
+    "front door",
+    {
+        "zoo": "paring.load.zoo.door:open",
+        "torch": "paring.load.torch:open",
+        "pt2": "paring.load.pt2:open",
+        "torchvision": "paring.load.packages:open",
+        "timm": "paring.load.packages:open",
+    },
+)
+_TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm"}  # doors that take a description of each input
 
 
 def open(
@@ -16,16 +26,17 @@ def open(
     *,
     weights: Path | None = None,
     task: Task | None = None,
-    shape: tuple[int, ...] | None = None,
+    shape: tuple[int, ...] | tuple[TensorSpec, ...] | None = None,
     seed: int = 0,
 ) -> Model:
     """The model that a recipe names.
 
     Args:
         text: `zoo:mobilenet_v2(width=0.5)`, `torch:package.module:factory`, or a model saved by paring.
-        weights: a safetensors file; without it the weights are drawn from `seed`.
+        weights: a safetensors file or a checkpoint of plain weights; without it the weights are drawn from `seed`.
         task: what the model is for; it gives the inputs, and what a zoo network is built for.
-        shape: of one sample without the batch, where there is no task, e.g. `(3, 224, 224)`.
+        shape: of one sample without the batch, where there is no task, e.g. `(3, 224, 224)`; or a description of
+            each of several inputs.
         seed: of weights that are drawn.
 
     Raises:
@@ -44,6 +55,8 @@ def open(
         if entry.scheme not in DOORS:
             known = [f"{name}:" for name in DOORS.names()]
             raise UnknownName.of("front door", f"{entry.scheme or entry.rest}:", known, where=f"model {text!r}")
+        if entry.scheme not in _TAKE_SEVERAL:
+            shape = _single(shape, text)
         model = DOORS.load(entry.scheme)(entry, task=task, shape=shape, seed=seed)
         if weights is not None:
             tensors.put(tensors.read(weights), model.module, weights)
@@ -51,6 +64,15 @@ def open(
     if task is not None:
         probe.fits(model, task)
     return model
+
+
+def _single(shape: tuple[int, ...] | tuple[TensorSpec, ...] | None, text: str) -> tuple[int, ...] | None:
+    """The shape of the one input that is described."""
+    named = [spec for spec in shape or () if isinstance(spec, TensorSpec)]
+    if len(named) > 1:
+        raise ParingError("takes no description of several inputs", text, "leave --shape out, or give one shape")
+    sizes = named[0].shape[1:] if named else shape
+    return None if sizes is None else tuple(size for size in sizes if isinstance(size, int))
 
 
 def is_saved(text: str) -> bool:

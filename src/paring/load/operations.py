@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paring.load import aten
+
 Maker = Callable[..., Any]
 
 
@@ -29,7 +31,7 @@ class Constant(nn.Module):
 
     def __init__(self, shape: Sequence[int], dtype: str = "float32", trainable: bool = False) -> None:
         super().__init__()
-        empty = torch.zeros(*shape, dtype=getattr(torch, dtype))
+        empty = torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
         if trainable:
             self.value = nn.Parameter(empty)
         else:
@@ -75,4 +77,7 @@ OPERATIONS: dict[str, Maker] = {
     "reshape": _function(_reshape),
     "pad": _function(nn.functional.pad),
     "mean": _function(torch.mean),
+    "aten": aten.make,
+    "number": aten.number,
+    "size": _function(aten.size),
 }

@@ -1,28 +1,43 @@
 """What a module takes and gives, found by asking it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paring.core.errors import ParingError
-from paring.core.model import Model, Source, TensorSpec
+from paring.core.model import Edit, Model, Source, TensorSpec
 from paring.core.task import Task
+from paring.load import call
 
 
 def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> Model:
     """The model of a module, its outputs found by one forward pass of zeros.
 
+    A module that takes its inputs by name or in a dictionary, or gives a list or a dictionary, is brought to the
+    working form (`paring.load.call`); a dictionary's keys name the outputs.
+
     Raises:
         ParingError: the module does not take such inputs, or gives something other than tensors with the batch first.
     """
     module.eval()
+    style = call.style(module, inputs, str(source))
+    answer = _answer(module, source, inputs, style)
+    keys, tensors = call.flat(answer, str(source))
+    edits: tuple[Edit, ...] = ()
+    if style != "order" or not call.plain(answer):
+        module = call.adapt(module, [spec.name for spec in inputs], style)
+        edits = (Edit("call", {"inputs": style}),)
     outputs = []
-    for position, tensor in enumerate(_answers(module, source, inputs)):
-        name = "output" if position == 0 else f"output_{position}"
+    for name, tensor in zip(keys, tensors, strict=True):
+        if tensor.ndim == 0 or tensor.shape[0] != 2:
+            raise ParingError(
+                f"for a batch of 2 its forward pass gives {name} of shape {tuple(tensor.shape)}",
+                str(source),
+                "return tensors with the batch first",
+            )
         outputs.append(TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")))
-    return Model(module, source, inputs, tuple(outputs))
+    return Model(module, source, inputs, tuple(outputs), edits)
 
 
 def fits(model: Model, task: Task) -> None:
@@ -43,12 +58,12 @@ def fits(model: Model, task: Task) -> None:
         )
 
 
-def _answers(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+def _answer(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...], style: call.Style) -> Any:
     zeros = [torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in inputs]
     shapes = ", ".join(f"{spec.name} {tuple(zero.shape)}" for spec, zero in zip(inputs, zeros, strict=True))
     try:
         with torch.inference_mode():
-            answer: Any = module(*zeros)
+            return call.ask(module, [spec.name for spec in inputs], style, zeros)
     except Exception as error:  # a forward pass can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(
@@ -56,13 +71,3 @@ def _answers(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) 
             str(source),
             "give the shape it takes: --shape 3,224,224, or NAME(size=…) for the data",
         ) from error
-    if isinstance(answer, Mapping):
-        raise ParingError("its forward pass gives a dictionary", str(source), "return a tensor, or a tuple of tensors")
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    for tensor in answers:
-        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or tensor.shape[0] != 2:
-            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise ParingError(
-                f"for a batch of 2 its forward pass gives {got}", str(source), "return tensors with the batch first"
-            )
-    return answers

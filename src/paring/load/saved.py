@@ -24,13 +24,18 @@ from paring.load import weights
 FORMAT = "paring.model/1"
 _PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
-    "edit", {"quantize.static": "paring.steps.quantize.static:replay"}, extras={"quantize.static": "quantize"}
+    "edit",
+    {"call": "paring.load.call:replay", "quantize.static": "paring.steps.quantize.static:replay"},
+    extras={"quantize.static": "quantize"},
 )
 BUILDERS = Registry(
     "front door",
     {
         "zoo": "paring.load.zoo.door:rebuild",
         "torch": "paring.load.torch:rebuild",
+        "torchvision": "paring.load.packages:rebuild",
+        "timm": "paring.load.packages:rebuild",
+        "pt2": "paring.load.blueprint:build",
         "keras": "paring.load.blueprint:build",
         "onnx": "paring.load.blueprint:build",
     },

@@ -1,7 +1,7 @@
 """A model as a graph of ATen operators, and such a graph with int8 scales in it (torchao PT2E)."""
 
-import inspect
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -32,9 +32,8 @@ def capture(model: Model) -> GraphModule:
     shapes: tuple[Any, ...] = tuple(
         {axis: free[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in model.inputs
     )
-    kinds = [parameter.kind for parameter in inspect.signature(model.module.forward).parameters.values()]
-    if kinds == [inspect.Parameter.VAR_POSITIONAL]:  # forward(*inputs): one argument, to torch.export
-        shapes = (shapes,)
+    if any(one.kind is one.VAR_POSITIONAL for one in signature(model.module.forward).parameters.values()):
+        shapes = (shapes,)  # of `forward(*inputs)` torch wants them as one argument
     try:
         with quiet():
             graph: GraphModule = torch.export.export(model.module, args, dynamic_shapes=shapes).module()
