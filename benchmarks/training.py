@@ -26,7 +26,8 @@ EPOCHS, ROUNDS, BATCH, THREADS = 3, 40, 128, 2
 def stem_of_stride_1() -> nn.Module:
     """The paper's strides, but for the stem's."""
     module = zoo.mobilenet_v2(classes=10, channels=1, size=32, width=0.5, form="imagenet")
-    module.get_submodule("stem").get_submodule("0").stride = (1, 1)  # type: ignore[assignment]
+    stem = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    stem.stride = (1, 1)
     return module
 
 
@@ -56,6 +57,8 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     task = open_data("fashion-mnist")
     made = load.open("zoo:mobilenet_v2(width=0.5)", task=task)
+    small = load.open("zoo:mobilenet_v2(width=0.5)", task=task).module
+    forms = {"small form, 28 pixels": (small, 28), "stem of stride 1, 32 pixels": (stem_of_stride_1(), 32)}
     config = TrainConfig.model_validate(
         {"epochs": EPOCHS, "augment": True, "label_smoothing": 0.1, "nesterov": True, "learning_rate": 0.2}
     )
@@ -66,8 +69,7 @@ def main() -> None:
          "value": f"{epoch.seconds:.1f}", "unit": "s", "spread": "", "samples": 1, "threads": THREADS}
         for epoch in history
     ]  # fmt: skip
-    small = load.open("zoo:mobilenet_v2(width=0.5)", task=task).module
-    taken = steps({"small form, 28 pixels": (small, 28), "stem of stride 1, 32 pixels": (stem_of_stride_1(), 32)})
+    taken = steps(forms)
     for name, values in taken.items():
         low, _, high = quantiles(values, n=4)
         rows.append({"who": name, "metric": f"step of {BATCH}", "value": f"{median(values):.1f}", "unit": "ms",
