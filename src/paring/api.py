@@ -11,16 +11,16 @@ from paring import data, devices, load, report
 from paring.compression import Compression, Export, State, verdicts
 from paring.core.device import Device
 from paring.core.errors import MissingExtra, ParingError, UnknownName
-from paring.core.model import Json, Model
+from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
 from paring.core.step import Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target
 from paring.core.task import Split
+from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.load import saved
 from paring.measure import machine, measurements
-from paring.measure.cost import LayerCost, per_layer
 from paring.recipes import order
 from paring.recipes.quantity import KINDS, budget
 from paring.recipes.read import read, validated, write
@@ -30,6 +30,7 @@ from paring.steps import STEPS
 from paring.targets import TARGETS
 
 Source = Recipe | Mapping[str, Json] | str | Path
+Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def compress(
 
 
 def check(
-    model: str | Model, target: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
+    model: str | Model, target: str, *, shape: Shape | None = None, data_name: str | None = None
 ) -> Sequence[Problem]:
     """Every reason why a model cannot run on a target; empty means that it can."""
     if isinstance(model, str):
@@ -120,11 +121,13 @@ def check(
 
 
 def inspect(
-    model: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
-) -> tuple[Model, list[LayerCost]]:
-    """A model and what each of its layers costs."""
-    found = load.open(model, task=data.open(data_name) if data_name else None, shape=shape)
-    return found, per_layer(found)
+    model: str, *, weights: Path | None = None, shape: Shape | None = None, data_name: str | None = None
+) -> Inspection | ArtifactInspection:
+    """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
+    if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+        return of_artifact(Path(model), target_of(Path(model)))
+    task = data.open(data_name) if data_name else None
+    return of_model(load.open(model, weights=weights, task=task, shape=shape))
 
 
 def evaluate(

@@ -30,6 +30,12 @@ class TensorSpec:
     layout: str = ""
     range: tuple[float, float] | None = None
 
+    @classmethod
+    def of(cls, name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorSpec:
+        """An input whose sample has that shape; three sizes of floats are an image, channels first."""
+        image = len(shape) == 3 and dtype == "float32"
+        return cls(name, ("batch", *shape), dtype, "NCHW" if image else "")
+
     def sized(self, batch: int) -> tuple[int, ...]:
         """The shape with every free dimension set to `batch`."""
         return tuple(batch if isinstance(size, str) else size for size in self.shape)
