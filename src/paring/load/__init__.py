@@ -6,7 +6,7 @@ from paring.core.entry import parse
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Model, TensorSpec
 from paring.core.registry import Registry
-from paring.core.task import Task
+from paring.core.task import Task, Tokenization
 
 DOORS = Registry(
     "front door",
@@ -16,7 +16,9 @@ DOORS = Registry(
         "pt2": "paring.load.pt2:open",
         "torchvision": "paring.load.packages:open",
         "timm": "paring.load.packages:open",
+        "hf": "paring.load.huggingface.door:open",
     },
+    extras={"hf": "huggingface"},
 )
 _TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm"}  # doors that take a description of each input
 
@@ -61,9 +63,36 @@ def open(
         if weights is not None:
             tensors.put(tensors.read(weights), model.module, weights)
     tensors.finite(model)
-    if task is not None:
-        probe.fits(model, task)
-    return model
+    return model if task is None else probe.fitted(model, task)
+
+
+def tokenization(text: str) -> Tokenization | None:
+    """How the model that a recipe names wants its texts; None where it takes none, or does not say."""
+    if is_saved(text):
+        from paring.load import saved
+
+        source, inputs = saved.ends(Path(text))
+        if parse(source.entry).scheme != "hf":
+            return None
+        from paring.load.huggingface import door
+
+        return door.saved_tokenization(source, inputs)
+    entry = parse(text)
+    if entry.scheme != "hf":
+        return None
+    DOORS.load("hf")  # tells which extra is missing
+    from paring.load.huggingface import door
+
+    return door.tokenization(entry)
+
+
+def made_by(text: str) -> str:
+    """The front door that the model of a recipe came through, e.g. `zoo`, also where it was saved since."""
+    if is_saved(text):
+        from paring.load import saved
+
+        return parse(saved.ends(Path(text))[0].entry).scheme
+    return parse(text).scheme
 
 
 def _single(shape: tuple[int, ...] | tuple[TensorSpec, ...] | None, text: str) -> tuple[int, ...] | None:

@@ -1,5 +1,6 @@
 """What a module takes and gives, found by asking it."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 
 from paring.core.errors import ParingError
 from paring.core.model import Edit, Model, Source, TensorSpec
-from paring.core.task import Task
+from paring.core.task import Task, matched
 from paring.load import call
 
 
@@ -40,15 +41,34 @@ def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> 
     return Model(module, source, inputs, tuple(outputs), edits)
 
 
-def fits(model: Model, task: Task) -> None:
-    """Raises ParingError unless the model takes what the task holds and has an answer for each of its labels."""
-    for own, given in zip(model.inputs, task.inputs, strict=False):
-        if own.shape[1:] != given.shape[1:]:
+def fitted(model: Model, task: Task) -> Model:
+    """The model for a task: its inputs under the task's names, and of the task's sizes where they are free.
+
+    Inputs are matched by name, those without a namesake by their order.
+
+    Raises:
+        ParingError: the model does not take what the task holds, or has no answer for each of its labels.
+    """
+    feeds = matched(model.inputs, task.inputs, str(model.source))
+    by_name = {spec.name: spec for spec in task.inputs}
+    inputs = []
+    for own in model.inputs:
+        given = by_name[feeds[own.name]]
+        if not _takes(own, given):
             raise ParingError(
                 f"takes {own.name} of shape {own.shape[1:]}, {task.name} gives {given.shape[1:]}",
                 str(model.source),
                 "use the data that the model was made for, or give the data another size: NAME(size=…)",
             )
+        if own.dtype.startswith("int") and own.range and given.range and given.range[1] > own.range[1]:
+            raise ParingError(
+                f"knows {own.name} up to {own.range[1]}, {task.name} gives up to {given.range[1]}",
+                str(model.source),
+                "take the tokenizer that the model was trained with: leave the option tokenizer out",
+            )
+        free = {size: length for size, length in zip(own.shape, given.sized(1), strict=True) if size in own.free}
+        inputs.append(replace(own, name=given.name, free=free))
+    model = replace(model, inputs=tuple(inputs))
     classes = model.outputs[0].shape[-1]
     if task.labels and classes != len(task.labels):
         raise ParingError(
@@ -56,6 +76,14 @@ def fits(model: Model, task: Task) -> None:
             str(model.source),
             f"build the model for {len(task.labels)} classes",
         )
+    return model
+
+
+def _takes(own: TensorSpec, given: TensorSpec) -> bool:
+    """Whether all sizes agree but the free ones."""
+    return len(own.shape) == len(given.shape) and all(
+        wanted in own.free or wanted == size for wanted, size in zip(own.shape[1:], given.sized(1)[1:], strict=True)
+    )
 
 
 def _answer(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...], style: call.Style) -> Any:

@@ -38,7 +38,9 @@ BUILDERS = Registry(
         "pt2": "paring.load.blueprint:build",
         "keras": "paring.load.blueprint:build",
         "onnx": "paring.load.blueprint:build",
+        "hf": "paring.load.huggingface.door:rebuild",
     },
+    extras={"hf": "huggingface"},
 )
 
 
@@ -118,6 +120,15 @@ def notes(path: Path) -> dict[str, Json]:
     return dict(_files(path)[1].get("notes", {}))
 
 
+def ends(path: Path) -> tuple[Source, tuple[TensorSpec, ...]]:
+    """A saved model's source and inputs, without building it."""
+    data = _files(path)[1]
+    try:
+        return Source(**data["source"]), tuple(TensorSpec.from_json(spec) for spec in data["inputs"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"lacks {error}") from error
+
+
 def _files(path: Path) -> tuple[Path, dict[str, Any]]:
     tensors = path / "model.safetensors" if path.is_dir() else path.with_suffix(".safetensors")
     described = tensors.with_suffix(".json")
@@ -146,7 +157,10 @@ def _answers(model: Model) -> list[float]:
     for spec in model.inputs:
         shape, dtype = spec.sized(1), getattr(torch, spec.dtype)
         ramp = torch.linspace(-1, 1, torch.Size(shape).numel()).reshape(shape)
-        fed[spec.name] = ramp.to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+        if not dtype.is_floating_point:  # over the range, where it is known: a mask of zeros would hide every token
+            low, high = spec.range or (0, 0)
+            ramp = (torch.arange(ramp.numel()) % int(high - low + 1) + int(low)).reshape(shape)
+        fed[spec.name] = ramp.to(dtype)
     first = model(fed)[model.outputs[0].name]
     return [float(value) for value in first.flatten()[:_PROBED]]
 
