@@ -32,7 +32,7 @@ class Constant(nn.Module):
 
     def __init__(self, shape: Sequence[int], dtype: str = "float32", trainable: bool = False) -> None:
         super().__init__()
-        empty = torch.zeros(*shape, dtype=getattr(torch, dtype))
+        empty = torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
         if trainable:
             self.value = nn.Parameter(empty)
         else:

@@ -54,7 +54,7 @@ def translate(
     """
     sheet = Sheet([value.reference for value in inputs])
     walk = _Walk(sheet, watch)
-    with torch.inference_mode(), _on_cpu():
+    with torch.no_grad(), _on_cpu():  # weights made in inference mode could not be trained
         given = [(_original(torch.from_numpy(array), one.moved), one) for array, one in zip(samples, inputs, strict=True)]
         found = walk.through(_function(model), given, "")
     if walk.problems:
@@ -131,8 +131,6 @@ class _Walk:
         build = (table() if hasattr(operation, "get_weights") else OPERATIONS).get(kind)
         if build is None:
             raise Unsupported("paring does not know it")
-        if original[1].get("training"):
-            raise Unsupported("called with training=True")
         precision = getattr(getattr(operation, "dtype_policy", None), "name", "float32")
         if precision not in ("float32", "int32", "int64", "bool", "string"):
             raise Unsupported(f"computes in {precision}")
@@ -148,6 +146,8 @@ def _run(operation: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) 
     """What Keras's layer answers."""
     if type(operation).__name__.startswith("AveragePooling") and operation.padding == "same":
         return _average(operation, arguments[0])
+    if "training" in keywords:  # as `predict` does, whatever the graph says
+        keywords = {**keywords, "training": False}
     return operation(*arguments, **keywords)
 
 

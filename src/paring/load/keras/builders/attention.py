@@ -31,7 +31,7 @@ def multi_head(
     dense = (layer._query_dense, layer._key_dense, layer._value_dense)
     parts = []
     for part, inner, given in zip(("query", "key", "value"), dense, (query, key, value), strict=True):
-        found = _project(sheet, inner, given, part)
+        found = _project(sheet, inner, given, part, (given.shape[0], *weight(inner.kernel).shape[1:]))
         reference = sheet.add("permute", found.reference, part=f"{part}_heads", dims=[0, 2, 1, 3])
         if found.shape[1] != heads:  # several query heads look at one key
             repeats = heads // found.shape[1]
@@ -43,7 +43,7 @@ def multi_head(
     back = Value(
         sheet.add("permute", attended, part="steps", dims=[0, 2, 1, 3]), (query.shape[0], heads, width)
     )
-    return sheet.value(_project(sheet, layer._output_dense, back, "output").reference)
+    return sheet.value(_project(sheet, layer._output_dense, back, "output", sheet.shape).reference)
 
 
 def attention(
@@ -76,8 +76,7 @@ def attention(
     return sheet.value(sheet.add("matmul", weights, value))
 
 
-def _project(sheet: Sheet, inner: Any, x: Value, part: str) -> Value:
-    shape = tuple(inner.compute_output_shape((None, *x.shape))[1:])
+def _project(sheet: Sheet, inner: Any, x: Value, part: str, shape: tuple[int, ...]) -> Value:
     with sheet.drawing(inner, f"{sheet.name}_{part}", [shape]):
         return einsum_dense(sheet, inner, x)
 
