@@ -59,7 +59,7 @@ def windows(draw: Draw, rank: int, dilated: bool = False) -> dict[str, object]:
     strides = draw(st.integers(1, 3))
     dilation = draw(st.integers(1, 2)) if dilated and strides == 1 else 1
     return {
-        "sizes": tuple(draw(st.integers(6, 11)) for _ in range(rank)),
+        "sizes": tuple(draw(st.integers(7, 11)) for _ in range(rank)),
         "window": tuple(draw(st.integers(1, 4)) for _ in range(rank)),
         "strides": strides,
         "dilation": dilation,
