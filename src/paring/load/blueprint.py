@@ -6,6 +6,7 @@ can ask for nothing else: layers become `torch.nn` layers, which techniques act 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,8 @@ class Blueprint:
 
     def as_json(self) -> dict[str, Json]:
         """Plain data."""
-        return asdict(self)
+        plain: dict[str, Json] = json.loads(json.dumps(asdict(self)))  # lists for tuples, as a file has them
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Blueprint:

@@ -132,7 +132,8 @@ def test_each_kind_of_file(opened: Opened, suffix: str) -> None:
 
 
 def test_a_folder_that_keras_saved(tmp_path: Path) -> None:
-    keras.saving.save_model(picture_model(), tmp_path / "model", zipped=False)
+    with quiet():
+        keras.saving.save_model(picture_model(), tmp_path / "model", zipped=False)
     assert load.open(f"keras:{tmp_path / 'model'}").inputs[0].shape == ("batch", 3, 9, 8)
 
 

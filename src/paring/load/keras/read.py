@@ -57,7 +57,7 @@ def load(path: Path) -> Any:
     """
     library = keras()
     try:
-        with quiet(), library.device("cpu:0"):
+        with quiet(), library.device("cpu"):
             return library.saving.load_model(path, custom_objects=_mended(library), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds, h5py's among them
         lines = (str(error).strip() or type(error).__name__).splitlines()

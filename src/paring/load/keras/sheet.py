@@ -172,4 +172,8 @@ def weight(tensor: Any) -> Tensor:
     """A Keras variable or anything like an array as a contiguous tensor of its own kind, without gradient."""
     found = getattr(tensor, "value", tensor)
     found = found if isinstance(found, Tensor) else torch.as_tensor(found)
-    return found.detach().cpu().contiguous()
+    found = found.detach().cpu()
+    # by strides, not by `is_contiguous`: sizes of one may hide another order, and kernels are chosen by strides
+    if found.stride() != torch.empty(found.shape, device="meta").stride():
+        found = found.clone(memory_format=torch.contiguous_format)
+    return found

@@ -205,4 +205,4 @@ def held(tensor: Tensor, value: Value) -> Array:
 def _on_cpu() -> Any:
     from paring.load.keras.read import keras
 
-    return keras().device("cpu:0")
+    return keras().device("cpu")
