@@ -23,8 +23,9 @@ TESTED = 8  # images that LiteRT answers
 ARCHITECTURES = (
     "MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetB1",
     "EfficientNetB2", "EfficientNetB3", "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
-    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S", "EfficientNetV2M",
-    "EfficientNetV2L", "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "DenseNet121",
+    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S",
+    "EfficientNetV2M", "EfficientNetV2L", "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2",
+    "ResNet152V2", "DenseNet121",
     "DenseNet169", "DenseNet201", "InceptionV3", "InceptionResNetV2", "Xception", "NASNetMobile", "NASNetLarge",
     "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge", "VGG16", "VGG19",
 )  # fmt: skip
@@ -47,7 +48,7 @@ def randomized(name: str) -> Any:
             value = chance.uniform(-0.1, 0.1, shape)
         elif "kernel" in kind and len(shape) > 1:
             fan = np.prod(shape[:2]) if "depthwise" in weight.path and len(shape) == 4 else np.prod(shape[:-1])
-            value = chance.standard_normal(shape, dtype=np.float32) * np.float32(1.3 / np.sqrt(fan))
+            value = chance.standard_normal(shape) * (1.3 / np.sqrt(fan))
         else:
             continue  # counters, and what normalizes the input
         weight.assign(value.astype("float32"))

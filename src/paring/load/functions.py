@@ -81,7 +81,7 @@ def _merge_time(x: Tensor) -> Tensor:
 
 def _split_time(x: Tensor, *, steps: int) -> Tensor:
     """The inverse of `merge_time`."""
-    return x.unflatten(0, (-1, steps))
+    return x.reshape(-1, steps, *x.shape[1:])
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
@@ -130,10 +130,9 @@ def _scores_softmax(scores: Tensor, *, causal: bool = False) -> Tensor:
     return scores.softmax(-1)
 
 
-def _slice(x: Tensor, *, bounds: Sequence[Sequence[int | None]]) -> Tensor:
+def _slice(x: Tensor, *, bounds: Sequence[tuple[int, int | None, int | None, int | None]]) -> Tensor:
     """(dim, start, stop, step) of every dimension that is cut."""
     for dim, start, stop, step in bounds:
-        assert dim is not None
         x = x[(slice(None),) * dim + (slice(start, stop, step),)]
     return x
 
@@ -143,7 +142,7 @@ def _select(x: Tensor, *, dim: int, index: int) -> Tensor:
 
 
 def _split(x: Tensor, *, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-    return tuple(x.split(list(sizes), dim))
+    return torch.split(x, list(sizes), dim)
 
 
 def _stack(*tensors: Tensor, dim: int) -> Tensor:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
-import pytest  # noqa: E402
+import pytest
 
-from paring import load  # noqa: E402
-from paring.core.model import Model  # noqa: E402
+from paring import load
+from paring.core.model import Model
 
 Opened = Callable[..., Model]
 

@@ -19,7 +19,6 @@ from paring import load
 from paring.core.errors import ParingError
 from paring.core.quiet import quiet
 
-
 RAN: list[int] = []
 
 

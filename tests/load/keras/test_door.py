@@ -23,7 +23,6 @@ from paring.load import saved
 from paring.testing.doors import DoorContract, answers
 from paring.testing.models import TinyTask
 
-
 Opened = Callable[..., Model]
 
 
@@ -236,7 +235,8 @@ def test_the_first_layer_that_differs_is_named(opened: Opened, monkeypatch: pyte
 
     def wrong(sheet: object, layer: object, x: object) -> object:
         found = convolution.depthwise(sheet, layer, x)
-        return type(found)(sheet.add("constant_arithmetic", found.reference, function="add", value=0.1), found.shape, True)
+        off = sheet.add("constant_arithmetic", found.reference, function="add", value=0.1)
+        return type(found)(off, found.shape, True)
 
     monkeypatch.setitem(CUSTOM, "DepthwiseConv2D", wrong)
     with pytest.raises(ParingError, match="the layer depth answers otherwise"):
@@ -261,9 +261,7 @@ door.register("{name}", build)
 
 
 @pytest.mark.parametrize(("value", "right"), [(1.0, True), (2.0, False)])
-def test_a_layer_of_the_users_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, right: bool
-) -> None:
+def test_a_layer_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, right: bool) -> None:
     name = f"Squared{right}"
     (tmp_path / f"my_layers_{right}.py").write_text(OWN.format(name=name, value=value))
     monkeypatch.chdir(tmp_path)

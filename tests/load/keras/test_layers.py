@@ -40,9 +40,10 @@ def same(model: keras.Model) -> torch.nn.Module:
     network = assemble(drawn)
     prove.prove(network, samples, [answer.numpy() for answer in drawn.answers], lambda: [], "test")
     with torch.no_grad(), quiet():
-        fed = [torch.from_numpy(s).movedim(1, -1) if i.value.moved else torch.from_numpy(s) for s, i in zip(samples, inputs, strict=True)]
+        tensors = [torch.from_numpy(sample) for sample in samples]
+        fed = [x.movedim(1, -1) if one.value.moved else x for x, one in zip(tensors, inputs, strict=True)]
         wanted = model(fed if len(fed) > 1 else fed[0], training=False)
-    if not any(isinstance(layer, kl.AveragePooling1D | kl.AveragePooling2D | kl.AveragePooling3D) for layer in model.layers):
+    if not any(type(layer).__name__.startswith("AveragePooling") for layer in model.layers):
         for one, other in zip(keras.tree.flatten(wanted), drawn.answers, strict=True):
             assert torch.allclose(one, other, equal_nan=True)  # the walk is Keras's own forward pass
     return network
@@ -85,8 +86,9 @@ def test_convolution(rank: int, data: st.DataObject) -> None:
     kind = (kl.Conv1D, kl.Conv2D, kl.Conv3D)[rank - 1]
     alone(
         kind(
-            8, drawn["window"], strides=drawn["strides"], padding=padding, dilation_rate=drawn["dilation"], groups=groups,
-            data_format=data_format, use_bias=data.draw(st.booleans()), activation=data.draw(st.sampled_from([None, "relu"])),
+            8, drawn["window"], strides=drawn["strides"], padding=padding, dilation_rate=drawn["dilation"],
+            groups=groups, data_format=data_format, use_bias=data.draw(st.booleans()),
+            activation=data.draw(st.sampled_from([None, "relu"])),
         ),
         *shape,
     )  # fmt: skip
@@ -99,7 +101,11 @@ def test_depthwise_and_separable(kind: str, data: st.DataObject) -> None:
     rank = int(kind[-2])
     drawn = data.draw(windows(rank, dilated=True))
     shape, data_format = arranged(drawn, 3)
-    options = {"depth_multiplier": data.draw(st.integers(1, 2)), "data_format": data_format, "padding": drawn["padding"]}
+    options = {
+        "depth_multiplier": data.draw(st.integers(1, 2)),
+        "data_format": data_format,
+        "padding": drawn["padding"],
+    }
     options |= {"strides": drawn["strides"], "dilation_rate": drawn["dilation"], "use_bias": data.draw(st.booleans())}
     first = (drawn["window"],) if kind.startswith("Depthwise") else (5, drawn["window"])
     alone(getattr(kl, kind)(*first, **options), *shape)
@@ -112,7 +118,9 @@ def test_transposed_convolution(rank: int, data: st.DataObject) -> None:
     drawn = data.draw(windows(rank))
     shape, data_format = arranged(drawn, 3)
     kind = (kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)[rank - 1]
-    more = data.draw(st.integers(0, drawn["strides"] - 1)) if drawn["strides"] > 1 and data.draw(st.booleans()) else None
+    more = (
+        data.draw(st.integers(0, drawn["strides"] - 1)) if drawn["strides"] > 1 and data.draw(st.booleans()) else None
+    )
     alone(
         kind(5, drawn["window"], strides=drawn["strides"], padding=drawn["padding"], output_padding=more,
              data_format=data_format, use_bias=data.draw(st.booleans())),
@@ -153,7 +161,8 @@ def test_adaptive_pooling(kind: str, rank: int) -> None:
 
 ACTIVATIONS = [
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink",
+    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "soft_shrink",
     "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh", "tanh_shrink",
 ]  # fmt: skip
 
@@ -165,9 +174,7 @@ def test_activation(name: str) -> None:
 
 
 @few
-@given(
-    top=st.sampled_from([None, 6.0, 1.5]), slope=st.sampled_from([0.0, 0.1]), threshold=st.sampled_from([0.0, 0.7])
-)
+@given(top=st.sampled_from([None, 6.0, 1.5]), slope=st.sampled_from([0.0, 0.1]), threshold=st.sampled_from([0.0, 0.7]))
 def test_relu(top: float | None, slope: float, threshold: float) -> None:
     alone(kl.ReLU(max_value=top, negative_slope=slope, threshold=threshold), 4, 5, 3)
 
@@ -176,8 +183,6 @@ def test_relu(top: float | None, slope: float, threshold: float) -> None:
 @pytest.mark.parametrize("shape", [(4, 5, 3), (7,)])
 def test_prelu(shared: list[int] | None, shape: tuple[int, ...]) -> None:
     alone(kl.PReLU(shared_axes=shared if len(shape) == 3 else None), *shape)
-
-
 
 
 @pytest.mark.parametrize(
@@ -328,8 +333,9 @@ def test_attention(kind: str, scaled: bool) -> None:
 
 def test_embedding() -> None:
     x = keras.Input((7,), dtype="int32")
-    network = same(keras.Model(x, kl.GlobalAveragePooling1D()(kl.Conv1D(4, 3, padding="same")(kl.Embedding(11, 5)(x)))))
-    assert isinstance(network.get_submodule("embedding" if hasattr(network, "embedding") else next(n for n, _ in network.named_children())), torch.nn.Embedding)
+    embedded = kl.Embedding(11, 5, name="table")(x)
+    network = same(keras.Model(x, kl.GlobalAveragePooling1D()(kl.Conv1D(4, 3, padding="same")(embedded))))
+    assert type(network.table) is torch.nn.Embedding
 
 
 def test_operations_of_a_functional_graph() -> None:

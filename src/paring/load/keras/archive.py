@@ -23,8 +23,8 @@ def config(path: Path) -> Json:
     """The architecture that a `.keras` or `.h5` file, or a folder saved by Keras, holds.
 
     Raises:
-        ParingError: nothing is there, it is of another kind, truncated, altered, a zip bomb, or has a member that climbs
-            out of the archive.
+        ParingError: nothing is there, it is of another kind, truncated, altered, a zip bomb, or has a member that
+            climbs out of the archive.
     """
     if path.is_dir():
         return _of_folder(path)
@@ -59,7 +59,7 @@ def _of_hdf5(path: Path) -> Json:
     try:
         with h5py.File(path, "r") as file:
             found = file.attrs.get("model_config")
-            weights_only = found is None and ("layer_names" in file.attrs or "layers" in file or "_layer_checkpoint" in file)
+            weights_only = "layer_names" in file.attrs or "layers" in file or "_layer_checkpoint" in file
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ParingError(f"is damaged: {str(error).splitlines()[0]}", f"keras:{path}", _AGAIN) from error
     if found is None:
@@ -86,7 +86,12 @@ def _sound(archive: zipfile.ZipFile, path: Path) -> None:
     members, seen = archive.infolist(), set()
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in member.filename or stat.S_ISLNK(member.external_attr >> 16):
+        if (
+            name.is_absolute()
+            or ".." in name.parts
+            or ":" in member.filename
+            or stat.S_ISLNK(member.external_attr >> 16)
+        ):
             raise ParingError(
                 f"its member {member.filename!r} leads out of the archive", f"keras:{path}", "do not trust this file"
             )
@@ -117,5 +122,7 @@ def _named(path: Path, suffixes: tuple[str, ...]) -> None:
     if path.suffix not in suffixes:
         kind = "a Keras archive" if suffixes == (".keras",) else "an HDF5 file"
         raise ParingError(
-            f"is {kind}, but its name does not end in {suffixes[0]}", f"keras:{path}", f"rename it to {path.stem}{suffixes[0]}"
+            f"is {kind}, but its name does not end in {suffixes[0]}",
+            f"keras:{path}",
+            f"rename it to {path.stem}{suffixes[0]}",
         )

@@ -23,7 +23,8 @@ def check(config: Json, where: str) -> None:
     """Every layer that an architecture names has a builder.
 
     Raises:
-        ParingError: it holds code (a Lambda layer), named with all others, or asks for layers that paring does not know.
+        ParingError: it holds code (a Lambda layer), named with all others, or asks for layers that paring does
+            not know.
     """
     lambdas: list[str] = []
     unknown: list[str] = []
@@ -67,8 +68,8 @@ def _known_function(entry: Mapping[str, Any]) -> bool:
     from paring.load.keras.builders.activation import FUNCTIONS
 
     name = str(entry.get("config"))
-    module = str(entry.get("module") or "builtins")
-    return name in {*FUNCTIONS, "linear", "softmax", "log_softmax"} and module.split(".")[0] in ("builtins", "keras")
+    package = str(entry.get("module") or "builtins").partition(".")[0]
+    return name in {*FUNCTIONS, "linear", "softmax", "log_softmax"} and package in ("builtins", "keras")
 
 
 def _entries(config: Json) -> Iterator[tuple[Mapping[str, Any], bool]]:

@@ -63,9 +63,8 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
             "give the shape that it takes: --shape 3,224,224",
         ) from error
     network = assemble(drawn)
-    prove.prove(
-        network, samples, [answer.numpy() for answer in drawn.answers], partial(_layers, original, inputs, samples), where
-    )
+    wanted = [answer.numpy() for answer in drawn.answers]
+    prove.prove(network, samples, wanted, partial(_layers, original, inputs, samples), where)
     outputs = tuple(_output(position, answer) for position, answer in enumerate(drawn.answers))
     source = Source(str(Entry("keras", entry.rest)), entry.arguments, drawn.blueprint.as_json())
     return Model(network, source, specs, outputs)
@@ -110,5 +109,3 @@ def _import(module: str, where: str) -> None:
         ) from error
     finally:
         sys.path.remove(here)
-
-

@@ -31,7 +31,7 @@ def inputs_of(model: Any, task: Task | None, shape: tuple[int, ...] | None, wher
     if type(model).__name__ == "Sequential" and model._functional is None and shape is not None:
         model.build((None, *_last(shape)))
     tensors = getattr(model, "inputs", None)
-    if not hasattr(model, "_nodes_by_depth") and getattr(model, "_functional", None) is None or not tensors:
+    if (not hasattr(model, "_nodes_by_depth") and getattr(model, "_functional", None) is None) or not tensors:
         raise ParingError(
             "is neither a Functional nor a Sequential model with a known input",
             where,
@@ -47,8 +47,7 @@ def inputs_of(model: Any, task: Task | None, shape: tuple[int, ...] | None, wher
         wanted = [shape]
     names = _names(tensors, task)
     return [
-        _input(model, tensor, name, one, first, where)
-        for tensor, name, one in zip(tensors, names, wanted, strict=True)
+        _input(model, tensor, name, one, first, where) for tensor, name, one in zip(tensors, names, wanted, strict=True)
     ]
 
 
@@ -59,9 +58,8 @@ def _input(
     is_image = len(own) == 3
     moved = is_image and not first
     shown = (own[-1], *own[:-1]) if moved else own
-    given = wanted.shape[1:] if isinstance(wanted, TensorSpec) else wanted
-    if given is None:
-        given = shown
+    asked = wanted.shape[1:] if isinstance(wanted, TensorSpec) else wanted
+    given: tuple[int | str | None, ...] = shown if asked is None else asked
     if len(given) != len(shown) or any(
         one is not None and not isinstance(other, str) and one != other for one, other in zip(shown, given, strict=True)
     ):
@@ -75,7 +73,8 @@ def _input(
         raise ParingError(f"the size of its input {name} is open: {_text(shown)}", where, _OPEN)
     full = tuple(int(size) for size in sizes if isinstance(size, int))
     rows = min(_tables(model, tensor), default=None)
-    dtype, low_high = str(tensor.dtype), None
+    dtype = str(tensor.dtype)
+    low_high: tuple[float, float] | None = None
     if rows is not None:
         dtype, low_high = "int32" if dtype not in ("int32", "int64") else dtype, (0, rows - 1)
     if isinstance(wanted, TensorSpec):

@@ -15,7 +15,9 @@ _GROUPS = (
     "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose",
     "Conv3DTranspose",
 )  # fmt: skip
-_OUTDATED = {  # options that layers of Keras 2 wrote and Keras 3 refuses, with the value that changes nothing
+_OUTDATED: dict[
+    str, dict[str, Any]
+] = {  # options that layers of Keras 2 wrote and Keras 3 refuses, with the value that changes nothing
     **{name: {"groups": None} for name in _GROUPS},
     **{name: {"time_major": False} for name in ("LSTM", "GRU", "SimpleRNN", "RNN")},
     "BatchNormalization": {"fused": None, "renorm": False, "virtual_batch_size": None},

@@ -1,8 +1,8 @@
 """The blueprint while it is drawn, and where the channels of each value are.
 
-Keras keeps the channels of a picture last, torch keeps them first. A `Value` knows Keras's shape and whether the network
-holds it with the channels moved to the front; a builder asks for the order that its layer needs, and a permutation is
-drawn only where the two differ.
+Keras keeps the channels of a picture last, torch keeps them first. A `Value` knows Keras's shape and whether the
+network holds it with the channels moved to the front; a builder asks for the order that its layer needs, and a
+permutation is drawn only where the two differ.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Value:
     moved: bool = False
 
 
-class Unsupported(Exception):  # noqa: N818
+class Unsupported(Exception):
     """A layer, or an option of it, that cannot be rebuilt; says what, in a few words."""
 
 

@@ -23,8 +23,9 @@ from paring.load.keras.sheet import Sheet, Unsupported, Value
 
 Watch = Callable[[str, Value, Tensor], None]
 _HEED_MASKS = {
-    "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed", "MultiHeadAttention", "GroupedQueryAttention",
-    "GroupQueryAttention", "Attention", "AdditiveAttention", "GlobalAveragePooling1D", "Softmax",
+    "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed", "MultiHeadAttention",
+    "GroupedQueryAttention", "GroupQueryAttention", "Attention", "AdditiveAttention", "GlobalAveragePooling1D",
+    "Softmax",
 }  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def translate(
     sheet = Sheet([value.reference for value in inputs])
     walk = _Walk(sheet, watch)
     with torch.no_grad(), _on_cpu():  # weights made in inference mode could not be trained
-        given = [(_original(torch.from_numpy(array), one.moved), one) for array, one in zip(samples, inputs, strict=True)]
+        pairs = zip(samples, inputs, strict=True)
+        given = [(_original(torch.from_numpy(array), one.moved), one) for array, one in pairs]
         found = walk.through(_function(model), given, "")
     if walk.problems:
         raise ParingError(
@@ -72,9 +74,7 @@ class _Walk:
         self.sheet, self.watch = sheet, watch
         self.problems: list[str] = []
 
-    def through(
-        self, function: Any, given: Sequence[tuple[Tensor, Value]], prefix: str
-    ) -> list[tuple[Tensor, Value]]:
+    def through(self, function: Any, given: Sequence[tuple[Tensor, Value]], prefix: str) -> list[tuple[Tensor, Value]]:
         """Runs and draws a graph; the same order as Keras's own."""
         held = {id(one): pair for one, pair in zip(function.inputs, given, strict=True)}
         nodes = [node for node in _ordered(function) if not node.is_input]

@@ -40,9 +40,7 @@ def multi_head(
     scale = float(layer._inverse_sqrt_head_dim if grouped else layer._inverse_sqrt_key_dim)
     attended = sheet.add("scaled_attention", *parts, mask, part="attention", scale=scale, causal=bool(use_causal_mask))
     width = weight(dense[2].kernel).shape[-1]
-    back = Value(
-        sheet.add("permute", attended, part="steps", dims=[0, 2, 1, 3]), (query.shape[0], heads, width)
-    )
+    back = Value(sheet.add("permute", attended, part="steps", dims=[0, 2, 1, 3]), (query.shape[0], heads, width))
     return sheet.value(_project(sheet, layer._output_dense, back, "output", sheet.shape).reference)
 
 

@@ -64,7 +64,7 @@ def transposed(sheet: Sheet, layer: Any, x: Value) -> Value:
     bias = getattr(layer, "bias", None)
     rest = [(before - pad, after - pad + more) for (before, after), (pad, more) in zip(crops, ends, strict=True)]
     extends = any(amount < 0 for pair in rest for amount in pair)
-    options = {"padding": [pad for pad, _ in ends], "output_padding": [more for _, more in ends]}
+    options: dict[str, Any] = {"padding": [pad for pad, _ in ends], "output_padding": [more for _, more in ends]}
     found = sheet.add(
         f"ConvTranspose{rank}d",
         x_reference,
@@ -107,7 +107,7 @@ def padded(
     """Leaves equal padding to the layer; draws what is not equal. Gives the reference and the layer's padding."""
     if all(before == after for before, after in amounts):
         return reference, [before for before, _ in amounts]
-    options = {} if fill == 0.0 else {"value": fill}
+    options: dict[str, Any] = {} if fill == 0.0 else {"value": fill}
     return sheet.add("pad", reference, part="pad", pad=_flat(amounts), **options), [0] * len(amounts)
 
 

@@ -1,9 +1,10 @@
 """Dense layers, embeddings, and what does nothing once training is over."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from typing import Any
-
 
 from paring.load.keras.builders.activation import activate
 from paring.load.keras.sheet import Sheet, Unsupported, Value, weight

@@ -1,5 +1,7 @@
 """Merges of several values."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from typing import Any
@@ -41,7 +43,7 @@ def dot(sheet: Sheet, layer: Any, x: list[Value]) -> Value:
     one, other = x
     axes = [layer.axes] * 2 if isinstance(layer.axes, int) else list(layer.axes)
     axes = [number % (len(value.shape) + 1) for number, value in zip(axes, x, strict=True)]
-    options = {"axes": axes, "normalize": bool(layer.normalize)}
+    options: dict[str, Any] = {"axes": axes, "normalize": bool(layer.normalize)}
     return sheet.value(sheet.add("batch_dot", sheet.plain(one), sheet.plain(other), **options))
 
 

@@ -1,5 +1,7 @@
 """Operations of `keras.ops` that stand in a functional graph beside layers."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,9 +25,8 @@ def arithmetic(op: str) -> Any:
         x, constant = (x1, x2) if isinstance(x1, Value) else (x2, x1)
         swap = not isinstance(x1, Value)
         if isinstance(constant, bool | int | float):
-            found = sheet.add(
-                "constant_arithmetic", x.reference, function=op, value=float(constant), **({"swap": True} if swap else {})
-            )
+            options: dict[str, Any] = {"swap": True} if swap else {}
+            found = sheet.add("constant_arithmetic", x.reference, function=op, value=float(constant), **options)
             return sheet.value(found, x.moved)
         tensor = torch.as_tensor(constant, dtype=torch.float32).cpu()
         if tensor.ndim > len(x.shape) + 1:
@@ -49,7 +50,7 @@ def elementwise(op: str, **options: Any) -> Any:
 
 def gelu(sheet: Sheet, layer: Any, x: Value) -> Value:
     """Gelu, by default its approximation."""
-    options = {"approximate": "tanh"} if layer.approximate else {}
+    options: dict[str, Any] = {"approximate": "tanh"} if layer.approximate else {}
     return sheet.value(sheet.add("GELU", x.reference, **options), x.moved)
 
 

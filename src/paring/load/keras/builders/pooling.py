@@ -1,5 +1,7 @@
 """Poolings. What "same" pads counts neither for a maximum nor for an average, as in TensorFlow."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from typing import Any

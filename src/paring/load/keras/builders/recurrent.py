@@ -1,5 +1,7 @@
 """Recurrent layers and their wrappers."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,6 +20,7 @@ def recurrent(sheet: Sheet, layer: Any, sequence: Any, initial_state: Any = None
     if isinstance(sequence, list | tuple):
         sequence, *states = sequence
         initial_state = states or initial_state
+    states = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
     if layer.stateful:
         raise Unsupported("state that outlives a batch (stateful)")
     cell = layer.cell if hasattr(layer, "cell") else layer
@@ -27,8 +30,7 @@ def recurrent(sheet: Sheet, layer: Any, sequence: Any, initial_state: Any = None
     x = sheet.plain(sequence)
     if layer.go_backwards:
         x = sheet.add("flip", x, part="backwards", dims=[1])
-    states = initial_state if isinstance(initial_state, list | tuple) else [initial_state] * (initial_state is not None)
-    module = _cell(sheet, cell, kind, x, [sheet.plain(state) for state in states])
+    module = _cell(sheet, cell, kind, x, [sheet.plain(state) for state in states if state is not None])
     steps = f"{module}:0"
     # without the sequence the answer is the last state
     answers = [steps if layer.return_sequences else f"{module}:1"]
@@ -104,7 +106,7 @@ def _cell(sheet: Sheet, cell: Any, kind: str, x: str, states: list[str]) -> str:
         tensors = [_reset_first(tensor, size) for tensor in tensors]
     activation = _name(cell.activation)
     gate = _name(cell.recurrent_activation) if kind != "rnn" else "sigmoid"
-    if kind == "gru" and not cell.reset_after or (activation, gate) != ("tanh", "sigmoid") or kind == "rnn":
+    if (kind == "gru" and not cell.reset_after) or (activation, gate) != ("tanh", "sigmoid") or kind == "rnn":
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return sheet.add(
             "Unrolled",
@@ -130,7 +132,7 @@ def _cell(sheet: Sheet, cell: Any, kind: str, x: str, states: list[str]) -> str:
 
 
 def _reset_first(tensor: Tensor, size: int) -> Tensor:
-    update, reset, new = tensor.split(size)
+    update, reset, new = tensor[:size], tensor[size : 2 * size], tensor[2 * size :]
     return torch.cat([reset, update, new])
 
 

@@ -1,5 +1,7 @@
 """Padding, cropping, reshaping, resizing."""
 
+# ruff: noqa: ARG001 (every builder takes the same arguments)
+
 from __future__ import annotations
 
 from typing import Any
