@@ -17,8 +17,9 @@ DOORS = Registry(
         "torchvision": "paring.load.packages:open",
         "timm": "paring.load.packages:open",
         "hf": "paring.load.huggingface.door:open",
+        "keras": "paring.load.keras.door:open",
     },
-    extras={"hf": "huggingface"},
+    extras={"hf": "huggingface", "keras": "keras"},
 )
 _TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm"}  # doors that take a description of each input
 

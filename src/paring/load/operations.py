@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from paring.load import aten
+from paring.load.functions import FUNCTIONS
+from paring.load.recurrent import RECURRENT
 
 Maker = Callable[..., Any]
 
@@ -58,11 +60,13 @@ def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
 
 _LAYERS = (
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear", "Embedding",
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "GroupNorm", "Dropout",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "GroupNorm", "RMSNorm", "Dropout",
     "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax",
-    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh",
+    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh", "CELU", "GLU", "LogSigmoid", "Hardshrink",
+    "Softshrink", "Tanhshrink", "Threshold",
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
 )  # fmt: skip
 
 OPERATIONS: dict[str, Maker] = {
@@ -80,4 +84,6 @@ OPERATIONS: dict[str, Maker] = {
     "aten": aten.make,
     "number": aten.number,
     "size": _function(aten.size),
+    **{name: _function(function) for name, function in FUNCTIONS.items()},
+    **RECURRENT,
 }
