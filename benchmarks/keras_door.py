@@ -73,7 +73,7 @@ def measured(name: str, litert: bool) -> dict[str, object]:
         original = randomized(name)
         original.save(path)
         row: dict[str, object] = {"architecture": name, "parameters": original.count_params()}
-        side = original.input_shape[1]
+        side = (original.input_shape[1] if original.input_shape else None) or 224
         del original
         gc.collect()
         spec = TensorSpec("image", ("batch", side, side, 3))
@@ -91,7 +91,7 @@ def measured(name: str, litert: bool) -> dict[str, object]:
             gc.collect()
             start = time.perf_counter()
             try:
-                model = load.open(f"keras:{path}")
+                model = load.open(f"keras:{path}", shape=(3, side, side))
             except ParingError as error:
                 return row | {"loads": "no", "reason": str(error).splitlines()[0].replace(folder, "")}
             ours.append(time.perf_counter() - start)
