@@ -122,11 +122,12 @@ def in_litert(model: Any, images: Any, wanted: Any, folder: Path) -> dict[str, o
     import numpy as np
 
     from paring.core.errors import ParingError
+    from paring.core.target import ExportOptions
     from paring.targets.litert import LiteRT
     from paring.targets.litert.flatbuffer import operators
 
     try:
-        path = LiteRT().export(model, folder / "model.tflite")
+        path = LiteRT().export(model, folder / "model.tflite", ExportOptions(layout="NHWC"))  # as Keras takes it
     except ParingError as error:
         return {"litert": str(error).splitlines()[0]}
     found = LiteRT().open(path).run({model.inputs[0].name: images})["output"]
