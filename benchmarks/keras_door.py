@@ -73,7 +73,7 @@ def measured(name: str, litert: bool) -> dict[str, object]:
         original = randomized(name)
         original.save(path)
         row: dict[str, object] = {"architecture": name, "parameters": original.count_params()}
-        side = original.input_shape[1]
+        side = (original.input_shape[1] if original.input_shape else None) or 224
         del original
         gc.collect()
         spec = TensorSpec("image", ("batch", side, side, 3))
@@ -91,7 +91,7 @@ def measured(name: str, litert: bool) -> dict[str, object]:
             gc.collect()
             start = time.perf_counter()
             try:
-                model = load.open(f"keras:{path}")
+                model = load.open(f"keras:{path}", shape=(3, side, side))
             except ParingError as error:
                 return row | {"loads": "no", "reason": str(error).splitlines()[0].replace(folder, "")}
             ours.append(time.perf_counter() - start)
@@ -122,11 +122,12 @@ def in_litert(model: Any, images: Any, wanted: Any, folder: Path) -> dict[str, o
     import numpy as np
 
     from paring.core.errors import ParingError
+    from paring.core.target import ExportOptions
     from paring.targets.litert import LiteRT
     from paring.targets.litert.flatbuffer import operators
 
     try:
-        path = LiteRT().export(model, folder / "model.tflite")
+        path = LiteRT().export(model, folder / "model.tflite", ExportOptions(layout="NHWC"))  # as Keras takes it
     except ParingError as error:
         return {"litert": str(error).splitlines()[0]}
     found = LiteRT().open(path).run({model.inputs[0].name: images})["output"]

@@ -21,7 +21,7 @@ from paring.load.keras.inputs import inputs_of
 from paring.load.keras.translate import translate
 
 Draw = st.DrawFn
-few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def same(model: keras.Model) -> torch.nn.Module:
@@ -260,7 +260,8 @@ def test_normalization(kind: str, data: st.DataObject) -> None:
     options = {"center": data.draw(st.booleans()), "scale": data.draw(st.booleans())}
     options["epsilon"] = data.draw(st.sampled_from([1e-3, 1e-2]))  # less, and a constant input is a matter of rounding
     if kind == "Layer":
-        options["axis"] = data.draw(st.lists(st.sampled_from(choices), min_size=1, unique=True))
+        begin = data.draw(st.sampled_from([0, *choices[:-1]]))
+        options["axis"] = list(choices)[begin:]  # Keras on torch errs for others
     else:
         options["axis"] = data.draw(st.sampled_from([-1, *choices]))
     if kind == "Group":

@@ -18,7 +18,7 @@ from paring.core.model import Model, Source, TensorSpec
 from paring.core.target import Array
 from paring.core.task import Task
 from paring.load import prove
-from paring.load.blueprint import Network
+from paring.load.blueprint import Blueprint, Network
 from paring.load.keras import archive, config, read
 from paring.load.keras.inputs import Input, inputs_of
 from paring.load.keras.sheet import Value
@@ -64,7 +64,7 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
         ) from error
     network = assemble(drawn)
     wanted = [answer.numpy() for answer in drawn.answers]
-    prove.prove(network, samples, wanted, partial(_layers, original, inputs, samples), where)
+    prove.prove(network, samples, wanted, partial(_layers, original, inputs, samples, drawn.blueprint), where)
     outputs = tuple(_output(position, answer) for position, answer in enumerate(drawn.answers))
     source = Source(str(Entry("keras", entry.rest)), entry.arguments, drawn.blueprint.as_json())
     return Model(network, source, specs, outputs)
@@ -78,12 +78,16 @@ def assemble(drawn: Drawn) -> Network:
     return network.eval()
 
 
-def _layers(original: Any, inputs: Sequence[Input], samples: Sequence[Array]) -> list[tuple[str, str, Array]]:
+def _layers(
+    original: Any, inputs: Sequence[Input], samples: Sequence[Array], blueprint: Blueprint
+) -> list[tuple[str, str, Array]]:
     """Every layer's answer once more, for the message that names the first one that differs."""
     found: list[tuple[str, str, Array]] = []
+    known = {*blueprint.inputs, *(node.name for node in blueprint.nodes)}
 
     def watch(name: str, value: Value, tensor: Tensor) -> None:
-        found.append((name, value.reference, held(tensor, value)))
+        if value.reference.partition(":")[0] in known:
+            found.append((name, value.reference, held(tensor, value)))
 
     translate(original, [one.value for one in inputs], samples, "keras", watch)
     return found

@@ -55,6 +55,8 @@ class Sheet:
         self._shapes: list[tuple[int, ...]] = []
         self._modules: dict[tuple[int, str], Node] = {}
         self._turned: dict[tuple[str, bool], str] = {}
+        # what a global pooling flattened: its reference and rank before, for whoever wants the pixel back
+        self.pixels: dict[str, tuple[str, int]] = {}
 
     @contextmanager
     def drawing(self, layer: Any, name: str, shapes: Sequence[tuple[int, ...]]) -> Iterator[None]:
@@ -154,9 +156,17 @@ class Sheet:
         return [self.turned(value, moved) for value in values], moved and ranks != {1}
 
     def blueprint(self, outputs: Sequence[Value]) -> Blueprint:
-        """The network that gives these values as Keras does."""
+        """The network that gives these values as Keras does; nodes that nothing needs are left out."""
         answers = tuple(self.plain(value) for value in outputs)
-        return Blueprint(self._inputs, tuple(self._nodes), answers)
+        needed = {reference.partition(":")[0] for reference in answers}
+        kept: list[Node] = []
+        for node in reversed(self._nodes):
+            if node.name in needed:
+                kept.insert(0, node)
+                needed.update(reference.partition(":")[0] for reference in node.inputs if reference)
+                needed.update([node.layer] if node.layer else [])
+        self.tensors = {name: tensor for name, tensor in self.tensors.items() if name.partition(".")[0] in needed}
+        return Blueprint(self._inputs, tuple(kept), answers)
 
 
 def axis(number: int, value: Value, moved: bool) -> int:

@@ -17,20 +17,23 @@ _LOWEST = torch.finfo(torch.float32).min
 def maximum(sheet: Sheet, layer: Any, x: Value) -> Value:
     """MaxPooling1D to 3D."""
     reference, sizes, _ = spatial(sheet, layer, x)
-    reference, padding = padded(sheet, reference, _amounts(layer, sizes), _LOWEST)
-    return _pool(sheet, layer, "MaxPool", reference, padding=padding)
+    amounts = _amounts(layer, sizes)
+    options = _own_padding(layer, amounts)
+    if options is None:
+        reference, padding = padded(sheet, reference, amounts, _LOWEST)
+        options = {"padding": padding}
+    return _pool(sheet, layer, "MaxPool", reference, **options)
 
 
 def average(sheet: Sheet, layer: Any, x: Value) -> Value:
     """AveragePooling1D to 3D."""
     reference, sizes, _ = spatial(sheet, layer, x)
     amounts = _amounts(layer, sizes)
-    reference, padding = padded(sheet, reference, amounts)
-    if any(padding):
-        return _pool(sheet, layer, "AvgPool", reference, padding=padding, count_include_pad=False)
+    options = _own_padding(layer, amounts)
+    if options is not None:
+        return _pool(sheet, layer, "AvgPool", reference, count_include_pad=False, **options)
+    reference, _ = padded(sheet, reference, amounts)
     found = _pool(sheet, layer, "AvgPool", reference)
-    if all(amount == (0, 0) for amount in amounts):
-        return found
     # the padding was averaged in: share each sum among the pixels that are real
     share = torch.ones(())
     for size, wide, stride, (before, _) in zip(sizes, layer.pool_size, layer.strides, amounts, strict=True):
@@ -48,8 +51,15 @@ def over_all(sheet: Sheet, layer: Any, x: Value, mask: Any = None) -> Value:
     dims = list(range(2, rank + 1)) if first else list(range(1, rank))
     op = "mean" if "Average" in type(layer).__name__ else "amax"
     reference = x.reference if _last(layer) else sheet.plain(x)
-    found = sheet.add(op, reference, dim=dims, keepdim=layer.keepdims)
-    return sheet.value(found, moved=x.moved and _last(layer) and layer.keepdims)
+    if not first:
+        return sheet.value(sheet.add(op, reference, dim=dims, keepdim=layer.keepdims))
+    # LiteRT needs no transposition for a pixel that is flattened afterwards, but for one that is dropped
+    found = sheet.add(op, reference, dim=dims, keepdim=True)
+    if layer.keepdims:
+        return sheet.value(found, moved=_last(layer))
+    flat = sheet.add("flatten", found, part="flat", start_dim=1)
+    sheet.pixels[flat] = (found, rank)
+    return sheet.value(flat)
 
 
 def adaptive(sheet: Sheet, layer: Any, x: Value) -> Value:
@@ -68,6 +78,16 @@ def _pool(sheet: Sheet, layer: Any, kind: str, reference: str, **options: Any) -
         f"{kind}{rank}d", reference, kernel_size=list(layer.pool_size), stride=list(layer.strides), **options
     )
     return sheet.value(found, _last(layer))
+
+
+def _own_padding(layer: Any, amounts: list[tuple[int, int]]) -> dict[str, Any] | None:
+    """How torch pads by itself: as much on both sides, or one more at the end (a last window over the edge)."""
+    if all(before == after for before, after in amounts):
+        return {"padding": [before for before, _ in amounts]}
+    strides = layer.strides
+    if all(before == after or stride > 1 for (before, after), stride in zip(amounts, strides, strict=True)):
+        return {"padding": [before for before, _ in amounts], "ceil_mode": True}
+    return None
 
 
 def _amounts(layer: Any, sizes: tuple[int, ...]) -> list[tuple[int, int]]:

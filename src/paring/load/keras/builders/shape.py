@@ -41,6 +41,9 @@ def reshape(sheet: Sheet, layer: Any, x: Value) -> Value:
 def reshaped(sheet: Sheet, x: Value) -> Value:
     """The value in the shape of the layer's answer."""
     shape = list(sheet.shape)
+    pixel, rank = sheet.pixels.get(x.reference, ("", 0))
+    if rank == len(shape) and set(shape[:-1]) == {1}:  # a global pooling flattened it just now
+        return sheet.value(pixel, moved=True)
     reference = _either(sheet, x)
     if len(shape) > 2 and set(shape[:-1]) == {1}:  # one pixel: its channels are as well placed in front
         return sheet.value(sheet.add("reshape", reference, shape=[shape[-1], *shape[:-1]]), moved=True)
