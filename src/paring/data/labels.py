@@ -84,7 +84,9 @@ class Ledger:
 
 def is_missing(cell: Any) -> bool:
     """Whether a cell holds nothing: None, NaN, or blanks."""
-    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    return (
+        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    )
 
 
 def _said(label: Any) -> str:

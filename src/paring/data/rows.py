@@ -114,7 +114,7 @@ def _object_rows(path: Path, wanted: Sequence[str]) -> Iterator[Row]:
 
 def _parquet(path: Path) -> Any:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ModuleNotFoundError as error:
         raise MissingExtra.of("pyarrow", "tables", str(path)) from error
     try:

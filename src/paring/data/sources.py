@@ -15,7 +15,7 @@ from paring.data import cache
 _TIMEOUT = 300  # seconds
 # pip asks a source archive's build backend for its metadata, and the usual one runs the archive's setup.py. This one
 # stands in its place and answers from what is known already, so that nothing of the archive runs.
-_BACKEND = '''
+_BACKEND = """
 import pathlib
 class __legacy__:
     def get_requires_for_build_wheel(config_settings=None):
@@ -25,7 +25,7 @@ class __legacy__:
         made.mkdir()
         (made / "METADATA").write_text("Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n")
         return made.name
-'''
+"""
 
 
 def download(package: str, version: str, archive: str, sha256: str, home: Path, remedy: str) -> Path:

@@ -138,8 +138,13 @@ def _tokenizer(text: str, length: int, where: str) -> tuple[Any, dict[str, Any]]
 
 
 def _tokenize(
-    rows: Iterator[Row], parts: int, labels: Sequence[str] | None, made: tuple[Any, dict[str, Any]],
-    length: int, folder: Path, where: str
+    rows: Iterator[Row],
+    parts: int,
+    labels: Sequence[str] | None,
+    made: tuple[Any, dict[str, Any]],
+    length: int,
+    folder: Path,
+    where: str,
 ) -> None:
     tokenizer, padding = made
     vocabulary = tokenizer.get_vocab_size()

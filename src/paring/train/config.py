@@ -7,7 +7,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from paring.core.step import StepConfig
 
-
 FROM_SCRATCH: Mapping[str, Any] = {
     "epochs": 10,
     "batch_size": 128,

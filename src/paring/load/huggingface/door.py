@@ -126,7 +126,10 @@ def _is_text(checkpoint: Checkpoint) -> bool:
         return False
     if kind in known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         return True
-    names = {**known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, **known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
+    names = {
+        **known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+        **known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    }
     raise UnknownName.of("architecture for images or texts", kind, names, where=checkpoint.name)
 
 
