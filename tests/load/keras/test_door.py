@@ -224,6 +224,31 @@ def test_an_old_file_whose_depthwise_convolution_carries_groups(tmp_path: Path) 
     assert load.open(f"keras:{legacy(path, mend)}").outputs[0].shape == ("batch", 3)
 
 
+def test_an_old_file_with_arithmetic_of_tensorflow(tmp_path: Path) -> None:
+    """MobileNetV3's hard sigmoid, as Keras 2 wrote it."""
+    x = keras.Input((8, 8, 3))
+    y = kl.ReLU(6.0)(kl.Identity(name="plus")(kl.Conv2D(4, 3, name="seen")(x)))
+    path = save(keras.Model(x, kl.Identity(name="clip")(kl.Identity(name="times")(y))), tmp_path / "old.h5")
+    functions = {"plus": ("__operators__.add", {"y": 3.0}), "times": ("math.multiply", {"y": 1 / 6})}
+    functions["clip"] = ("nn.relu6", {})
+
+    def mend(layer: dict) -> None:
+        if layer["name"] in functions:
+            function, options = functions[layer["name"]]
+            layer["class_name"], layer["config"]["function"] = "TFOpLambda", function
+            if isinstance(layer["inbound_nodes"][0], dict):
+                (given,) = layer["inbound_nodes"][0]["args"]
+                layer["inbound_nodes"] = [[[*given["config"]["keras_history"], options | {"name": None}]]]
+
+    model = load.open(f"keras:{legacy(path, mend)}")
+    image = torch.randn(2, 3, 8, 8)
+    wanted = torch.nn.functional.hardsigmoid(model.module.seen(image)).movedim(1, -1)
+    assert torch.allclose(answers(model, (image,))["output"], wanted, atol=1e-6)
+    functions["times"] = ("math.bessel", {"y": 1.0})
+    with pytest.raises(ParingError, match=r"TFOpLambda \(times\) calls tf.math.bessel"):
+        load.open(f"keras:{legacy(path, mend)}")
+
+
 @pytest.mark.parametrize("name", ["MobileNetV2", "MobileNetV3Small"])
 def test_an_application(opened: Opened, name: str) -> None:
     model = getattr(keras.applications, name)(input_shape=(96, 96, 3), weights=None, classes=7)

@@ -10,7 +10,9 @@ from typing import Any
 
 from paring.core.errors import ParingError
 from paring.core.quiet import quiet
+from paring.load.keras.legacy import op_lambda
 
+_INNER = "Exception encountered: "
 _GROUPS = (
     "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose",
     "Conv3DTranspose",
@@ -63,8 +65,10 @@ def load(path: Path) -> Any:
             return library.saving.load_model(path, custom_objects=_mended(library), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds, h5py's among them
         lines = (str(error).strip() or type(error).__name__).splitlines()
+        inner = [line.removeprefix(_INNER) for line in lines if line.startswith(_INNER)]
+        reason = (inner or lines[:1])[-1]  # what lies at the bottom of it
         raise ParingError(
-            f"Keras {library.__version__} cannot read it: {lines[0][:300]}",
+            f"Keras {library.__version__} cannot read it: {reason[:300]}",
             f"keras:{path}",
             "copy the file again, or save it again with this version of Keras",
         ) from error
@@ -75,7 +79,7 @@ def _mended(library: Any) -> dict[str, Any]:
     from keras.src.applications.convnext import LayerScale, StochasticDepth
     from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
-    own = {one.__name__: one for one in (LayerScale, StochasticDepth, CustomScaleLayer)}
+    own = {one.__name__: one for one in (LayerScale, StochasticDepth, CustomScaleLayer, op_lambda(library))}
     return own | {name: _without(getattr(library.layers, name), spare) for name, spare in _OUTDATED.items()}
 
 

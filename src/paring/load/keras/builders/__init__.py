@@ -35,6 +35,7 @@ def table() -> dict[str, Builder]:
 
         for module in (activation, attention, convolution, core, merge, normalization, pooling, recurrent, shape):
             LAYERS.update(module.BUILDERS)
+        LAYERS["TFOpLambda"] = operation.tf_operation
         OPERATIONS.update(operation.BUILDERS)
     return {**LAYERS, **CUSTOM}
 

@@ -155,6 +155,13 @@ def get_item(sheet: Sheet, layer: Any, x: Value, key: Any) -> Value:
     return sheet.value(reference)
 
 
+def tf_operation(sheet: Sheet, layer: Any, x: Value, y: Any = None, name: Any = None) -> Value:
+    """A `TFOpLambda` of an old file."""
+    build = BUILDERS[layer.function.capitalize()]
+    found: Value = build(sheet, layer, x) if y is None else build(sheet, layer, x, y)
+    return found
+
+
 def _axes(given: Any, rank: int) -> list[int]:
     if given is None:
         return list(range(rank))
