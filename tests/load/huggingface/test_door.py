@@ -10,8 +10,9 @@ from torch import nn
 from paring import load
 from paring.core.entry import parse
 from paring.core.errors import ParingError, UnknownName
+from paring.core.model import Model
 from paring.core.quiet import quiet
-from paring.load import saved
+from paring.load import prove, saved
 from paring.testing.doors import DoorContract
 
 with quiet():
@@ -53,7 +54,7 @@ IMAGES = {
         "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic", "num_labels": 3,
     },
     "vit": {**_VIT, "image_size": 32, "patch_size": 8},
-    "deit": {**_VIT, "image_size": 32, "patch_size": 8},
+    "deit": {**_VIT, "image_size": 32, "patch_size": 8, "architectures": ["DeiTForImageClassification"]},
 }  # fmt: skip
 
 
@@ -101,10 +102,11 @@ class TestTexts(DoorContract):
         return (16,)
 
     @pytest.fixture
-    def batch(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def batch(self, model: Model) -> tuple[torch.Tensor, ...]:
         """Each text has a first token: attention to nothing at all is not defined."""
-        batch[1][:, 0] = 1
-        return batch
+        ids, mask, *types = (torch.from_numpy(array) for array in prove.samples(model.inputs))
+        mask[:, 0] = 1
+        return ids, mask, *types
 
     @pytest.fixture
     def weights(self) -> None:
