@@ -236,7 +236,7 @@ def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, 
 
 def _in_body(name: str, module: nn.Module) -> bool:
     """Whether a tensor is none of the head's; an encoder's pooler, which nothing reads, counts as head."""
-    prefix = f"{module.base_model_prefix}."  # type: ignore[operator]
+    prefix = f"{module.base_model_prefix}."
     base = getattr(module, str(module.base_model_prefix), None)
     return ".pooler." not in f".{name}" and (base is None or name.startswith(prefix))
 
