@@ -19,7 +19,8 @@ RATED = [(i, (-1) ** i * (0.4 + 0.2 * (i % 3)), f"film {i}") for i in range(90)]
 
 
 def opened(text: str = "reviews"):
-    made = Tokenizer(models.WordLevel({"[UNK]": 0, "film": 1}, unk_token="[UNK]"))
+    words = ["[UNK]", "film"]
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return data.open(text, tokenization=Tokenization(made.to_str(), 8))
 

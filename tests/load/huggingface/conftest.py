@@ -7,6 +7,6 @@ def tokenizer() -> str:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = ["[PAD]", "[UNK]", "good", "bad", "film", "plot", "very", "the"]
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[1]))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return made.to_str()
