@@ -8,7 +8,15 @@ from paring.core.model import Model
 from paring.core.registry import Registry
 from paring.core.task import Task
 
-DOORS = Registry("front door", {"zoo": "paring.load.zoo.door:open", "torch": "paring.load.torch:open"})
+DOORS = Registry(
+    "front door",
+    {
+        "zoo": "paring.load.zoo.door:open",
+        "torch": "paring.load.torch:open",
+        "onnx": "paring.load.onnx.door:open",
+    },
+    extras={"onnx": "onnx"},
+)
 
 
 def open(

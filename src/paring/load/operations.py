@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paring.load.arrays import ARRAYS
+from paring.load.recurrent import RECURRENT
+
 Maker = Callable[..., Any]
 
 
@@ -56,11 +59,13 @@ def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
 
 _LAYERS = (
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear", "Embedding",
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "GroupNorm", "Dropout",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "GroupNorm", "RMSNorm", "Dropout",
     "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax",
-    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh",
+    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh", "CELU", "Threshold",
+    "LocalResponseNorm",
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
 )  # fmt: skip
 
 OPERATIONS: dict[str, Maker] = {
@@ -75,4 +80,6 @@ OPERATIONS: dict[str, Maker] = {
     "reshape": _function(_reshape),
     "pad": _function(nn.functional.pad),
     "mean": _function(torch.mean),
+    **{name: _function(function) for name, function in ARRAYS.items()},
+    **RECURRENT,
 }
