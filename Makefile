@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python -m pytest -q -m slow
 
 clean:

@@ -5,7 +5,6 @@ files are timed interleaved in one run; accuracy is taken on the whole test spli
 """
 
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 from table import write
@@ -15,7 +14,6 @@ from paring.core.progress import Silent
 from paring.core.quiet import quiet
 from paring.core.record import Record
 from paring.data import open as open_data
-from paring.load import saved
 from paring.measure import measurements
 from paring.targets.litert import LiteRT
 
@@ -88,12 +86,6 @@ def main() -> None:
                 {"who": who, "metric": "size_ratio", "value": f"{share:.4f}", "unit": "1", "spread": "", "samples": 1,
                  "device": "none", "source": "stat"}
             )  # fmt: skip
-    history = saved.notes(CHECKPOINT)["epochs"]
-    seconds = [epoch["seconds"] for epoch in history]
-    rows.append(
-        {"who": "paring train", "metric": "epoch", "value": f"{median(seconds):.1f}", "unit": "s", "spread": "",
-         "samples": len(seconds), "device": "PyTorch, 2 threads", "source": str(CHECKPOINT.with_suffix(".json"))}
-    )  # fmt: skip
     write("spine", rows)
 
 

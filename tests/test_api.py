@@ -18,6 +18,7 @@ from paring import report
 from paring.core.errors import Busy, ParingError, UnknownName
 from paring.core.rundir import RunDirectory
 from paring.core.task import Split
+from paring.inspection import ArtifactInspection, Inspection
 from paring.load import saved
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
@@ -230,8 +231,12 @@ def test_check_inspect_evaluate_and_bench(finished: paring.Result) -> None:
         "strange",
         "stranger",
     }
-    found, layers = paring.inspect(model, shape=(1, 8, 8))
-    assert sum(layer.parameters for layer in layers) == sum(p.numel() for p in found.module.parameters())
+    found = paring.inspect(model, shape=(1, 8, 8))
+    assert isinstance(found, Inspection)
+    assert found.parameters == sum(p.numel() for p in found.model.module.parameters())
+    file = paring.inspect(str(artifact))
+    assert isinstance(file, ArtifactInspection)
+    assert file.bytes == artifact.stat().st_size
     (record,) = paring.evaluate(artifact, RECIPE["data"])
     assert record.value == finished.report.find("artifact:litert", "accuracy")[0].value
     metrics = [r.metric for r in paring.bench([artifact, artifact.parents[1] / "baseline.litert" / "model.tflite"])]

@@ -11,16 +11,16 @@ from paring import data, devices, load, report
 from paring.compression import Compression, Export, State, verdicts
 from paring.core.device import Device
 from paring.core.errors import MissingExtra, ParingError, UnknownName
-from paring.core.model import Json, Model
+from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
 from paring.core.step import Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target
-from paring.core.task import Split
+from paring.core.task import Split, Task, Tokenization
+from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.load import saved
 from paring.measure import machine, measurements
-from paring.measure.cost import LayerCost, per_layer
 from paring.recipes import order
 from paring.recipes.quantity import KINDS, budget
 from paring.recipes.read import read, validated, write
@@ -30,6 +30,7 @@ from paring.steps import STEPS
 from paring.targets import TARGETS
 
 Source = Recipe | Mapping[str, Json] | str | Path
+Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def compress(
     steps = _resolve(wanted, lines)
     device, targets = _targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
-    task = data.open(wanted.data)
+    task = _task(wanted.data, wanted.model)
     model = load.open(
         wanted.model, weights=Path(wanted.weights) if wanted.weights else None, task=task, seed=wanted.seed
     )
@@ -98,7 +99,7 @@ def compress(
             requirements=tuple(
                 Requirement(**found) for one in budgets for found in verdicts(one.name, one.limit, one.unit, records)
             ),
-            notes=_notes(wanted, records),
+            notes=(*_notes(wanted, records), *told(task)),
         )
         write(wanted, run.path / "recipe.yaml")
         report.write_json(document, run.path / "report.json")
@@ -110,21 +111,23 @@ def compress(
 
 
 def check(
-    model: str | Model, target: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
+    model: str | Model, target: str, *, shape: Shape | None = None, data_name: str | None = None
 ) -> Sequence[Problem]:
     """Every reason why a model cannot run on a target; empty means that it can."""
     if isinstance(model, str):
-        model = load.open(model, task=data.open(data_name) if data_name else None, shape=shape)
+        model = load.open(model, task=_task(data_name, model) if data_name else None, shape=shape)
     found: Sequence[Problem] = TARGETS.load(target)().check(model)
     return found
 
 
 def inspect(
-    model: str, *, shape: tuple[int, ...] | None = None, data_name: str | None = None
-) -> tuple[Model, list[LayerCost]]:
-    """A model and what each of its layers costs."""
-    found = load.open(model, task=data.open(data_name) if data_name else None, shape=shape)
-    return found, per_layer(found)
+    model: str, *, weights: Path | None = None, shape: Shape | None = None, data_name: str | None = None
+) -> Inspection | ArtifactInspection:
+    """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
+    if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+        return of_artifact(Path(model), target_of(Path(model)))
+    task = _task(data_name, model) if data_name else None
+    return of_model(load.open(model, weights=weights, task=task, shape=shape))
 
 
 def evaluate(
@@ -138,9 +141,11 @@ def evaluate(
 ) -> list[Record]:
     """Accuracy of an artifact in its runtime, on a split."""
     target = target_of(artifact)
+    runner = target.open(artifact, threads)
+    tokens = next((spec.sized(1)[1] for spec in runner.inputs if spec.dtype.startswith("int")), None)
     return measurements.accuracy_of(
-        target.open(artifact, threads),
-        data.open(data_name),
+        runner,
+        data.open(data_name, tokenization=None if tokens is None else Tokenization(length=tokens, limit=tokens)),
         split,
         f"artifact:{target.name}",
         progress or Silent(),
@@ -177,13 +182,16 @@ def train_model(
     from paring.train.loop import fit
 
     path = out if out.suffix == ".safetensors" else out.with_name(out.name + ".safetensors")
-    task = data.open(data_name)
+    progress = progress or Silent()
+    task = _task(data_name, model)
+    for note in told(task):
+        progress.note(note)
     options = validated(TrainConfig, dict(config), Lines("training options"))
     made = load.open(model, task=task, seed=seed)
     work = path.with_suffix(".training")
-    fitted = fit(made, task, options, seed=seed, directory=work, progress=progress or Silent())
+    fitted = fit(made, task, options, seed=seed, directory=work, progress=progress)
     trained = replace(made, module=fitted.module)
-    record = measurements.accuracy_in_torch(trained, task, "test", "baseline", progress or Silent())
+    record = measurements.accuracy_in_torch(trained, task, "test", "baseline", progress)
     saved.save(
         trained,
         path,
@@ -195,11 +203,17 @@ def train_model(
             "config": options.model_dump(mode="json"),
             "epochs": [asdict(epoch) for epoch in fitted.history],
             "paring": paring.__version__,
+            "notes": list(told(task)),
             "begun_from": saved.notes(Path(model)) if load.is_saved(model) else None,
         },
     )
     shutil.rmtree(work, ignore_errors=True)
     return record
+
+
+def told(task: Task) -> tuple[str, ...]:
+    """What a task wants a reader of its figures to know, e.g. how many texts were cut; most have nothing to say."""
+    return tuple(getattr(task, "notes", ()))
 
 
 def refuse(problems: Sequence[Problem], where: str) -> None:
@@ -224,6 +238,11 @@ def target_of(artifact: Path) -> Target:
     raise UnknownName.of(
         "artifact", artifact.suffix, [TARGETS.load(n).suffix for n in TARGETS.names()], where=str(artifact)
     )
+
+
+def _task(name: str, model: str) -> Task:
+    """The data, tokenized as the model wants its texts."""
+    return data.open(name, tokenization=load.tokenization(model))
 
 
 def _resolve(recipe: Recipe, lines: Lines) -> list[tuple[Step, StepConfig]]:

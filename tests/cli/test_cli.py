@@ -68,6 +68,13 @@ def test_models_are_checked_and_inspected(place: Path) -> None:
     done = run("inspect", "runs/recipe/steps/01-quantize.static", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "4 layers to int8" in done.stdout
+    done = run("inspect", "runs/recipe/artifacts/litert/model.tflite", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "FULLY_CONNECTED" in done.stdout
+    done = run("inspect", MODEL, "--shape", "image=1,8,8", "--json", cwd=place)
+    assert json.loads(done.stdout)["parameters"] == 338
+    done = run("inspect", MODEL, "--shape", "image=1,8,8:float31", cwd=place)
+    assert (done.returncode, "describes no input" in done.stderr) == (2, True)
 
 
 def test_a_model_is_trained(place: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_demo_compresses_a_trained_network(
     sizes = {stage: result.report.find(stage, "size")[0].value for stage in ("baseline", "artifact:litert")}
     assert sizes["artifact:litert"] < 0.36 * sizes["baseline"]
     assert result.report.find("artifact:litert", "agreement")[0].value > 99
-    assert result.report.find("baseline", "accuracy")[0].value > 92.5
+    assert result.report.find("baseline", "accuracy")[0].value > 93
 
 
 def test_without_fashion_mnist_it_runs_on_digits(

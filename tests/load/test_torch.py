@@ -35,8 +35,9 @@ def linear(size=4, classes=3): return nn.Sequential(nn.Flatten(), nn.Linear(size
 def nothing(): return 7
 def failing(): raise RuntimeError("no weights here")
 
-class Dictionary(nn.Module):
-    def forward(self, x): return {"logits": x}
+class Maker:
+    @classmethod
+    def make(cls, size=6): return linear(size)
 class Summed(nn.Module):
     def forward(self, x): return x.sum(0)
 class Two(nn.Module):
@@ -59,6 +60,10 @@ def test_a_module_in_the_working_directory_is_found_with_its_arguments(own: str)
     assert model.source.arguments == {"size": 6, "classes": 5}
 
 
+def test_a_method_of_a_class_may_be_the_factory(own: str) -> None:
+    assert load.open(f"{own}:Maker.make(size=4)", shape=(4,)).outputs[0].shape == ("batch", 3)
+
+
 def test_several_outputs_have_names_of_their_own(own: str) -> None:
     model = load.open(f"{own}:Two", shape=(6,))
     assert [(spec.name, spec.shape) for spec in model.outputs] == [("output", ("batch", 6)), ("output_1", ("batch",))]
@@ -71,7 +76,7 @@ def test_several_outputs_have_names_of_their_own(own: str) -> None:
         ("nothing", "gives int"),
         ("failing", "no weights here"),
         ("linear(sise=6)", "unexpected keyword"),
-        ("Dictionary", "gives a dictionary"),
+        ("Maker.mkae", "no factory is called 'mkae'"),
         ("Summed", "for a batch of 2"),
         ("linear", "forward pass fails"),
     ],

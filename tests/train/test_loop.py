@@ -211,7 +211,7 @@ def test_averaged_weights_are_those_returned(model, task, tmp_path):
         model, task, TrainConfig(epochs=1, schedule="constant", ema=0.9), seed=0, directory=tmp_path / "averaged"
     )
     state = load_any(tmp_path / "averaged")
-    assert torch.equal(state["module"]["10.weight"], plain.module[10].weight)
+    assert torch.equal(state["parts"]["module"]["10.weight"], plain.module[10].weight)
     assert not torch.equal(averaged.module[10].weight, plain.module[10].weight)
     assert averaged.history[0].accuracy != plain.history[0].accuracy
 
@@ -385,7 +385,7 @@ def test_weights_that_are_not_finite_are_not_saved(model, task, tmp_path, step):
     assert str(tmp_path / STATE) in caught.value.problem
     state = load_any(tmp_path)
     assert state["position"]["batch"] == step - 1
-    assert all(tensor.isfinite().all() for tensor in state["module"].values())
+    assert all(tensor.isfinite().all() for tensor in state["parts"]["module"].values())
 
 
 def refusal(model, task, config=CONFIG, **kwargs) -> ParingError:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from paring.cli.options import Data, Shape, sizes
+from paring.cli.options import Data, Shape, shapes
 
 
 def add(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def add(app: typer.Typer) -> None:
         """Say whether a target can run a model, before any training; every problem at once. Exits with 1 if not."""
         from paring import api
 
-        problems = api.check(model, target, shape=sizes(shape), data_name=data)
+        problems = api.check(model, target, shape=shapes(shape), data_name=data)
         for problem in problems:
             typer.echo(str(problem))
         if problems:

@@ -5,16 +5,47 @@ from typing import Annotated
 import typer
 
 from paring.core.errors import ParingError
+from paring.core.model import TensorSpec
+
+_DTYPES = ("float32", "int64", "int32", "bool")
 
 Data = Annotated[str | None, typer.Option(help="What the model is for, e.g. fashion-mnist, images:FOLDER.")]
-Shape = Annotated[str | None, typer.Option(help="Of one sample, where no data is named: 3,224,224.")]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Of one sample, where no data is named: 3,224,224; once for each of several inputs: "
+        "image=3,224,224, ids=128:int64."
+    ),
+]
 Threads = Annotated[int, typer.Option(help="That the runtime may use.", min=1)]
 
 
-def sizes(text: str | None) -> tuple[int, ...] | None:
-    """`3,224,224` as numbers; raises ParingError for anything else."""
-    if text is None:
+def shapes(texts: list[str] | None) -> tuple[int, ...] | tuple[TensorSpec, ...] | None:
+    """`3,224,224` as numbers, or `NAME=3,224,224` and `NAME=128:int64` as descriptions of inputs.
+
+    Raises:
+        ParingError: it is none of these.
+    """
+    if not texts:
         return None
+    if len(texts) == 1 and "=" not in texts[0]:
+        return sizes(texts[0])
+    found = []
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        shape, colon, dtype = rest.partition(":")
+        if not (equals and name) or (colon and dtype not in _DTYPES):
+            raise ParingError(
+                f"{text!r} describes no input",
+                "--shape",
+                f"write NAME=SIZES for each input, and :TYPE behind where it is not float32 ({', '.join(_DTYPES)})",
+            )
+        found.append(TensorSpec.of(name, sizes(shape), dtype or "float32"))
+    return tuple(found)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """`3,224,224` as numbers; raises ParingError for anything else."""
     try:
         found = tuple(int(part) for part in text.replace("x", ",").split(","))
     except ValueError:

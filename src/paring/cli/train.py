@@ -16,33 +16,32 @@ def add(app: typer.Typer) -> None:
     @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def train(
         context: typer.Context,
-        model: Annotated[str, typer.Argument(help="zoo:NAME or torch:package.module:factory.")],
+        model: Annotated[str, typer.Argument(help="zoo:NAME, torch:package.module:factory or hf:FOLDER.")],
         data: Annotated[str, typer.Option(help="e.g. fashion-mnist, images:FOLDER.")],
         out: Annotated[Path, typer.Option(help="The checkpoint: OUT.safetensors and OUT.json.")],
-        epochs: Annotated[int, typer.Option(help="Passes over the training split.", min=1)] = 10,
-        batch_size: Annotated[int, typer.Option(help="Samples in a step.", min=1)] = 128,
-        learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 0.2,
+        epochs: Annotated[int | None, typer.Option(help="Passes over the training split; 10, hf: 3.", min=1)] = None,
+        batch_size: Annotated[int | None, typer.Option(help="Samples in a step; 128, hf: 32.", min=1)] = None,
+        learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule; 0.2, hf: 5e-5.")] = None,
         config: Annotated[list[str] | None, typer.Option(help="Any other training option: KEY=VALUE.")] = None,
         seed: Annotated[int, typer.Option(help="Of all chance.", min=0)] = 0,
     ) -> None:
         """Train a model and save it with its test accuracy.
 
         Further options go to the model's factory: --width 0.5. Killed and started again it goes on from its last
-        checkpoint.
+        checkpoint. A model of transformers (hf:) is fine-tuned with AdamW, all others are trained with SGD.
         """
-        from paring import api
+        from paring import api, load
         from paring.cli.show import Shown
         from paring.report import human
+        from paring.train.config import FINE_TUNING, FROM_SCRATCH
 
         arguments = _options(context.args)
         if arguments:
             model = f"{model}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+        given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         options: dict[str, Any] = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "augment": True,
-            "label_smoothing": 0.1,
+            **(FINE_TUNING if load.made_by(model) == "hf" else FROM_SCRATCH),
+            **{name: value for name, value in given.items() if value is not None},
             **dict(_pair(text) for text in config or []),
         }
         options.setdefault("nesterov", options.get("optimizer", "sgd") == "sgd")

@@ -22,6 +22,7 @@ class TensorSpec:
         dtype: `float32`, `int64`, ….
         layout: order of the dimensions of an image, `NCHW` or `NHWC`; empty for other tensors.
         range: smallest and largest value that occur, if known.
+        free: sizes of free dimensions other than the batch, for export, timing and evaluation, e.g. `{"length": 128}`.
     """
 
     name: str
@@ -29,10 +30,17 @@ class TensorSpec:
     dtype: str = "float32"
     layout: str = ""
     range: tuple[float, float] | None = None
+    free: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorSpec:
+        """An input whose sample has that shape; three sizes of floats are an image, channels first."""
+        image = len(shape) == 3 and dtype == "float32"
+        return cls(name, ("batch", *shape), dtype, "NCHW" if image else "")
 
     def sized(self, batch: int) -> tuple[int, ...]:
-        """The shape with every free dimension set to `batch`."""
-        return tuple(batch if isinstance(size, str) else size for size in self.shape)
+        """The shape with `free`'s sizes, and every other free dimension set to `batch`."""
+        return tuple(self.free.get(size, batch) if isinstance(size, str) else size for size in self.shape)
 
     def as_json(self) -> dict[str, Json]:
         """Plain data."""
@@ -42,6 +50,7 @@ class TensorSpec:
             "dtype": self.dtype,
             "layout": self.layout,
             "range": None if self.range is None else list(self.range),
+            "free": dict(self.free),
         }
 
     @classmethod
@@ -54,6 +63,7 @@ class TensorSpec:
             dtype=data["dtype"],
             layout=data["layout"],
             range=None if low_high is None else (low_high[0], low_high[1]),
+            free=data.get("free", {}),
         )
 
 

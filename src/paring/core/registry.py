@@ -39,8 +39,16 @@ class Registry:
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if missing.partition(".")[0] == "paring":
-                raise  # a fault of ours, never to be hidden behind "please install"
-            raise MissingExtra.of(missing, self._extras.get(name, "all"), f"{self.kind} {name}") from error
+            raise self.missing(name, error) from error
         return getattr(found, attribute)
+
+    def missing(self, name: str, error: ModuleNotFoundError) -> MissingExtra:
+        """The error for a package that the thing called `name` lacks, when it is loaded or later.
+
+        Raises:
+            ModuleNotFoundError: `error` itself, where a module of ours is missing: a fault that no extra mends.
+        """
+        package = (error.name or "").partition(".")[0]
+        if package == "paring":
+            raise error
+        return MissingExtra.of(package, self._extras.get(name, "all"), f"{self.kind} {name}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -78,3 +78,15 @@ class Step(Protocol):
 
     def apply(self, model: Model, config: Any, context: Context) -> Model:
         """A new model; `model` is untouched. What could not be done is in the last event of its history."""
+
+
+@runtime_checkable
+class ActsOn(Protocol):
+    """What a step may offer besides: to say beforehand which layers it would act on."""
+
+    def acts_on(self, model: Model) -> Mapping[str, str | None]:
+        """Layer -> None where the step acts on it with its default options, else why not.
+
+        Only layers that the technique could be thought to act on; raises ParingError where the model as a whole cannot
+        be had.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,37 @@ class Target(Protocol):
 
     def open(self, artifact: Path, threads: int = 1) -> Runner:
         """Loads an exported file into the runtime. Raises ParingError on a file that the runtime refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileTensor:
+    """A tensor of an exported file: name, type, sizes, bytes of its stored values (0 where it is computed)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an exported file holds.
+
+    Attributes:
+        operators: how often each occurs.
+        tensors: in the order of the file.
+    """
+
+    operators: Mapping[str, int]
+    tensors: tuple[FileTensor, ...]
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """What a target may offer besides: to tell what its files hold."""
+
+    def describe(self, artifact: Path) -> Contents:
+        """Operators and tensors of a file. Raises ParingError on a file that is none of the target's."""
 
 
 def one_sample(inputs: tuple[TensorSpec, ...], seed: int = 0) -> dict[str, Array]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from paring.core.errors import ParingError
 from paring.core.model import Json, TensorSpec
 
 if TYPE_CHECKING:
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "calibration", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenization:
+    """How a model wants its texts; what the data need to know of it.
+
+    Attributes:
+        tokenizer: the text of a `tokenizer.json`; None where the model brings none.
+        length: of every padded text, in tokens.
+        limit: the longest text that the model takes; None where it is not known.
+    """
+
+    tokenizer: str | None = None
+    length: int = 128
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +92,25 @@ class Task(Protocol):
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean loss of a batch, a scalar."""
+
+
+def matched(wanted: Sequence[TensorSpec], given: Sequence[TensorSpec], where: str) -> dict[str, str]:
+    """Which of a task's inputs feeds each input of a model: the one of its name, else the next of those left over.
+
+    Raises:
+        ParingError: the task gives fewer inputs than the model takes.
+    """
+    names = [spec.name for spec in given]
+    found = {spec.name: spec.name for spec in wanted if spec.name in names}
+    left = iter([name for name in names if name not in found])
+    for spec in wanted:
+        if spec.name not in found:
+            name = next(left, None)
+            if name is None:
+                raise ParingError(
+                    f"takes {', '.join(one.name for one in wanted)}, the data give {', '.join(names)}",
+                    where,
+                    "use data of the kind that the model was made for",
+                )
+            found[spec.name] = name
+    return found

@@ -12,7 +12,7 @@ from paring.core.errors import ParingError, UnknownName
 from paring.core.registry import Registry
 
 if TYPE_CHECKING:
-    from paring.core.task import Task
+    from paring.core.task import Task, Tokenization
 
 DATASETS = Registry(
     "data set",
@@ -23,19 +23,22 @@ DATASETS = Registry(
         "images": "paring.data.folder:open_folder",
         "npz": "paring.data.npz:open_npz",
         "python": "paring.data.custom:open_custom",
+        "reviews": "paring.data.reviews:open_reviews",
+        "table": "paring.data.table:open_table",
     },
-    extras={"digits": "digits", "images": "images"},
+    extras={"digits": "digits", "images": "images", "reviews": "tables", "table": "tables"},
 )
 """What stands before the colon, or alone. Each is a function of the name, of what follows the colon (where it takes a
 `target`) and of options, which are the keyword arguments that a recipe may give."""
 
 
-def open(name: str, *, seed: int = 0) -> Task:
+def open(name: str, *, seed: int = 0, tokenization: Tokenization | None = None) -> Task:
     """The task that a recipe calls by `name`.
 
     Args:
-        name: `fashion-mnist`, `digits`, `idx:FOLDER`, `images:FOLDER`, `npz:FILE` or `python:package.module:attribute`,
-            with options in parentheses: `images:photos(size=96)`.
+        name: `fashion-mnist`, `digits`, `reviews`, `idx:FOLDER`, `images:FOLDER`, `npz:FILE`, `table:FILE` or
+            `python:package.module:attribute`, with options in parentheses: `images:photos(size=96)`.
+        tokenization: how the model wants its texts, where these are texts.
         seed: handed to a `python:` factory that takes one. Splits never depend on it.
 
     Raises:
@@ -53,13 +56,14 @@ def open(name: str, *, seed: int = 0) -> Task:
     if "arguments" in parameters:  # the user's own, with options that only it knows
         task = opener(name, target=entry.rest, arguments=entry.arguments, seed=seed)
         return task
-    options = set(parameters) - {"name", "target"}
+    options = set(parameters) - {"name", "target", "tokenization"}
     for option in entry.arguments:
         if option not in options:
             raise UnknownName.of("option", option, options, name)
     target = {"target": entry.rest} if "target" in parameters else {}
+    brought = {"tokenization": tokenization} if "tokenization" in parameters else {}
     try:
-        task = validate_call(config={"strict": True})(opener)(name, **target, **entry.arguments)
+        task = validate_call(config={"strict": True})(opener)(name, **target, **brought, **entry.arguments)
     except ValidationError as error:
         fault = error.errors()[0]
         problem = f"{fault['loc'][0]}={fault['input']!r}: {fault['msg']}"

@@ -43,7 +43,7 @@ MD5 = dict(
         strict=True,
     )
 )
-_TIMEOUT = 60  # seconds, for a package or for an answer of the server
+_TIMEOUT = 120  # seconds, for a package or for an answer of the server
 
 
 def open_fashion_mnist(name: str, *, size: Side | None = None) -> ImageTask:
@@ -106,9 +106,25 @@ def _from_debian(home: Path) -> None:
         raise OSError("no apt-get here")
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as draft:
-        for command in ([apt, "download", PACKAGE], [dpkg, "-x"]):
-            arguments = [*map(str, Path(draft).glob("*.deb")), "."] if command[0] == dpkg else []
-            subprocess.run([*command, *arguments], cwd=draft, check=True, capture_output=True, timeout=_TIMEOUT)
+
+        def run(*command: str) -> None:
+            subprocess.run(command, cwd=draft, check=True, capture_output=True, timeout=_TIMEOUT)
+
+        try:
+            run(apt, "download", PACKAGE)
+        except subprocess.CalledProcessError:  # no package lists, as in a fresh container: fetch our own
+            Path(draft, "lists", "partial").mkdir(parents=True)
+            private = (
+                "-o",
+                f"Dir::State::Lists={draft}/lists",
+                "-o",
+                f"Dir::Cache={draft}",
+                "-o",
+                "Debug::NoLocking=1",
+            )
+            run(apt, *private, "update")
+            run(apt, *private, "download", PACKAGE)
+        run(dpkg, "-x", *map(str, Path(draft).glob("*.deb")), ".")
         unpacked = idx.find(Path(draft, *SYSTEM.parts[1:])) or {}
         for path in unpacked.values():
             path.replace(home / path.name)

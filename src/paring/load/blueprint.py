@@ -6,6 +6,7 @@ can ask for nothing else: layers become `torch.nn` layers, which techniques act 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -52,8 +53,9 @@ class Blueprint:
     outputs: tuple[str, ...]
 
     def as_json(self) -> dict[str, Json]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data, as it comes back from a file."""
+        data: dict[str, Json] = json.loads(json.dumps(asdict(self)))
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Blueprint:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paring.load import aten
 from paring.load.arrays import ARRAYS
 from paring.load.recurrent import RECURRENT
 
@@ -32,7 +33,7 @@ class Constant(nn.Module):
 
     def __init__(self, shape: Sequence[int], dtype: str = "float32", trainable: bool = False) -> None:
         super().__init__()
-        empty = torch.zeros(*shape, dtype=getattr(torch, dtype))
+        empty = torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
         if trainable:
             self.value = nn.Parameter(empty)
         else:
@@ -80,6 +81,9 @@ OPERATIONS: dict[str, Maker] = {
     "reshape": _function(_reshape),
     "pad": _function(nn.functional.pad),
     "mean": _function(torch.mean),
+    "aten": aten.make,
+    "number": aten.number,
+    "size": _function(aten.size),
     **{name: _function(function) for name, function in ARRAYS.items()},
     **RECURRENT,
 }

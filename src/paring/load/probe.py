@@ -1,39 +1,74 @@
 """What a module takes and gives, found by asking it."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paring.core.errors import ParingError
-from paring.core.model import Model, Source, TensorSpec
-from paring.core.task import Task
+from paring.core.model import Edit, Model, Source, TensorSpec
+from paring.core.task import Task, matched
+from paring.load import call
 
 
 def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> Model:
     """The model of a module, its outputs found by one forward pass of zeros.
 
+    A module that takes its inputs by name or in a dictionary, or gives a list or a dictionary, is brought to the
+    working form (`paring.load.call`); a dictionary's keys name the outputs.
+
     Raises:
         ParingError: the module does not take such inputs, or gives something other than tensors with the batch first.
     """
     module.eval()
+    style = call.style(module, inputs, str(source))
+    answer = _answer(module, source, inputs, style)
+    keys, tensors = call.flat(answer, str(source))
+    edits: tuple[Edit, ...] = ()
+    if style != "order" or not call.plain(answer):
+        module = call.adapt(module, [spec.name for spec in inputs], style)
+        edits = (Edit("call", {"inputs": style}),)
     outputs = []
-    for position, tensor in enumerate(_answers(module, source, inputs)):
-        name = "output" if position == 0 else f"output_{position}"
+    for name, tensor in zip(keys, tensors, strict=True):
+        if tensor.ndim == 0 or tensor.shape[0] != 2:
+            raise ParingError(
+                f"for a batch of 2 its forward pass gives {name} of shape {tuple(tensor.shape)}",
+                str(source),
+                "return tensors with the batch first",
+            )
         outputs.append(TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")))
-    return Model(module, source, inputs, tuple(outputs))
+    return Model(module, source, inputs, tuple(outputs), edits)
 
 
-def fits(model: Model, task: Task) -> None:
-    """Raises ParingError unless the model takes what the task holds and has an answer for each of its labels."""
-    for own, given in zip(model.inputs, task.inputs, strict=False):
-        if own.shape[1:] != given.shape[1:]:
+def fitted(model: Model, task: Task) -> Model:
+    """The model for a task: its inputs under the task's names, and of the task's sizes where they are free.
+
+    Inputs are matched by name, those without a namesake by their order.
+
+    Raises:
+        ParingError: the model does not take what the task holds, or has no answer for each of its labels.
+    """
+    feeds = matched(model.inputs, task.inputs, str(model.source))
+    by_name = {spec.name: spec for spec in task.inputs}
+    inputs = []
+    for own in model.inputs:
+        given = by_name[feeds[own.name]]
+        if not _takes(own, given):
             raise ParingError(
                 f"takes {own.name} of shape {own.shape[1:]}, {task.name} gives {given.shape[1:]}",
                 str(model.source),
                 "use the data that the model was made for, or give the data another size: NAME(size=…)",
             )
+        if own.dtype.startswith("int") and own.range and given.range and given.range[1] > own.range[1]:
+            raise ParingError(
+                f"knows {own.name} up to {own.range[1]}, {task.name} gives up to {given.range[1]}",
+                str(model.source),
+                "take the tokenizer that the model was trained with: leave the option tokenizer out",
+            )
+        free = {size: length for size, length in zip(own.shape, given.sized(1), strict=True) if size in own.free}
+        inputs.append(replace(own, name=given.name, free=free))
+    model = replace(model, inputs=tuple(inputs))
     classes = model.outputs[0].shape[-1]
     if task.labels and classes != len(task.labels):
         raise ParingError(
@@ -41,14 +76,22 @@ def fits(model: Model, task: Task) -> None:
             str(model.source),
             f"build the model for {len(task.labels)} classes",
         )
+    return model
 
 
-def _answers(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+def _takes(own: TensorSpec, given: TensorSpec) -> bool:
+    """Whether all sizes agree but the free ones."""
+    return len(own.shape) == len(given.shape) and all(
+        wanted in own.free or wanted == size for wanted, size in zip(own.shape[1:], given.sized(1)[1:], strict=True)
+    )
+
+
+def _answer(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...], style: call.Style) -> Any:
     zeros = [torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in inputs]
     shapes = ", ".join(f"{spec.name} {tuple(zero.shape)}" for spec, zero in zip(inputs, zeros, strict=True))
     try:
         with torch.inference_mode():
-            answer: Any = module(*zeros)
+            return call.ask(module, [spec.name for spec in inputs], style, zeros)
     except Exception as error:  # a forward pass can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(
@@ -56,13 +99,3 @@ def _answers(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) 
             str(source),
             "give the shape it takes: --shape 3,224,224, or NAME(size=…) for the data",
         ) from error
-    if isinstance(answer, Mapping):
-        raise ParingError("its forward pass gives a dictionary", str(source), "return a tensor, or a tuple of tensors")
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    for tensor in answers:
-        if not isinstance(tensor, Tensor) or tensor.ndim == 0 or tensor.shape[0] != 2:
-            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise ParingError(
-                f"for a batch of 2 its forward pass gives {got}", str(source), "return tensors with the batch first"
-            )
-    return answers

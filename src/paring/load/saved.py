@@ -24,16 +24,23 @@ from paring.load import weights
 FORMAT = "paring.model/1"
 _PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
-    "edit", {"quantize.static": "paring.steps.quantize.static:replay"}, extras={"quantize.static": "quantize"}
+    "edit",
+    {"call": "paring.load.call:replay", "quantize.static": "paring.steps.quantize.static:replay"},
+    extras={"quantize.static": "quantize"},
 )
 BUILDERS = Registry(
     "front door",
     {
         "zoo": "paring.load.zoo.door:rebuild",
         "torch": "paring.load.torch:rebuild",
+        "torchvision": "paring.load.packages:rebuild",
+        "timm": "paring.load.packages:rebuild",
+        "pt2": "paring.load.blueprint:build",
         "keras": "paring.load.blueprint:build",
         "onnx": "paring.load.blueprint:build",
+        "hf": "paring.load.huggingface.door:rebuild",
     },
+    extras={"hf": "huggingface"},
 )
 
 
@@ -113,6 +120,15 @@ def notes(path: Path) -> dict[str, Json]:
     return dict(_files(path)[1].get("notes", {}))
 
 
+def ends(path: Path) -> tuple[Source, tuple[TensorSpec, ...]]:
+    """A saved model's source and inputs, without building it."""
+    data = _files(path)[1]
+    try:
+        return Source(**data["source"]), tuple(TensorSpec.from_json(spec) for spec in data["inputs"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"lacks {error}") from error
+
+
 def _files(path: Path) -> tuple[Path, dict[str, Any]]:
     tensors = path / "model.safetensors" if path.is_dir() else path.with_suffix(".safetensors")
     described = tensors.with_suffix(".json")
@@ -141,7 +157,10 @@ def _answers(model: Model) -> list[float]:
     for spec in model.inputs:
         shape, dtype = spec.sized(1), getattr(torch, spec.dtype)
         ramp = torch.linspace(-1, 1, torch.Size(shape).numel()).reshape(shape)
-        fed[spec.name] = ramp.to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+        if not dtype.is_floating_point:  # over the range, where it is known: a mask of zeros would hide every token
+            low, high = spec.range or (0, 0)
+            ramp = (torch.arange(ramp.numel()) % int(high - low + 1) + int(low)).reshape(shape)
+        fed[spec.name] = ramp.to(dtype)
     first = model(fed)[model.outputs[0].name]
     return [float(value) for value in first.flatten()[:_PROBED]]
 

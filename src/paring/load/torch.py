@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +16,16 @@ from paring.core.task import Task
 from paring.load import probe
 
 
-def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | None = None, seed: int = 0) -> Model:
-    """The module that the factory makes; its inputs are the task's, or one image of `shape`."""
+def open(
+    entry: Entry,
+    *,
+    task: Task | None = None,
+    shape: tuple[int, ...] | tuple[TensorSpec, ...] | None = None,
+    seed: int = 0,
+) -> Model:
+    """The module that the factory makes; its inputs are the task's, or one of `shape`, or several named ones."""
     source = Source(f"torch:{entry.rest}", entry.arguments)
-    inputs = task.inputs if task is not None else image(shape, str(source))
+    inputs = inputs_of(task, shape, str(source))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(entry.rest, entry.arguments)
@@ -31,13 +38,15 @@ def rebuild(source: Source) -> nn.Module:
 
 
 def build(name: str, arguments: Mapping[str, Json]) -> nn.Module:
-    """Calls `package.module:factory`. The working directory may hold the package.
+    """Calls `package.module:factory`, or `package.module:Class.method`. The working directory may hold the package.
 
     Raises:
         ParingError: there is no such module or factory, or it fails.
     """
     where = f"torch:{name}"
     module_name, _, factory_name = name.partition(":")
+    if module_name.endswith(".pt2") or name.endswith(".pt2"):
+        raise ParingError("is an exported program", where, f"write pt2:{name}")
     if not factory_name:
         raise ParingError("names no factory", where, "write torch:package.module:factory")
     here = str(Path.cwd())
@@ -54,10 +63,12 @@ def build(name: str, arguments: Mapping[str, Json]) -> nn.Module:
         ) from error
     finally:
         sys.path.remove(here)
-    factory = getattr(module, factory_name, None)
-    if factory is None:
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UnknownName.of("factory", factory_name, known, where=where)
+    factory: Any = module
+    for part in factory_name.split("."):
+        known = [key for key in dir(factory) if callable(getattr(factory, key, None)) and not key.startswith("_")]
+        factory = getattr(factory, part, None)
+        if factory is None:
+            raise UnknownName.of("factory", part, known, where=where)
     try:
         made = factory(**arguments)
     except ParingError:
@@ -71,6 +82,16 @@ def build(name: str, arguments: Mapping[str, Json]) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ParingError(f"{factory_name} gives {type(made).__name__}", where, "return a torch.nn.Module")
     return made
+
+
+def inputs_of(
+    task: Task | None, shape: tuple[int, ...] | tuple[TensorSpec, ...] | None, where: str
+) -> tuple[TensorSpec, ...]:
+    """The task's inputs; without a task those that `shape` describes, or one tensor of that shape."""
+    if task is not None:
+        return task.inputs
+    named = tuple(spec for spec in shape or () if isinstance(spec, TensorSpec))
+    return named or image(tuple(size for size in shape or () if isinstance(size, int)) or None, where)
 
 
 def image(shape: tuple[int, ...] | None, where: str) -> tuple[TensorSpec, ...]:

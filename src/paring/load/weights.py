@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors, never a pickle."""
+"""Tensors on disk: written as safetensors, read from these or from a checkpoint of plain weights."""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from paring.core import atomic
 from paring.core.errors import ParingError
 from paring.core.model import Model
+from paring.load import checkpoint
 
 _ALIASES = "aliases"  # tensors that share memory (tied weights) are stored once
-_PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl"}
+_COUNT = "num_batches_tracked"
+# what wrappers put before every name: data-parallel training, torch.compile, Lightning and other outer modules
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
 def write(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -36,19 +39,21 @@ def write(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """The tensors of a safetensors file, or of a PyTorch checkpoint (see `paring.load.checkpoint`).
 
     Raises:
         ParingError: there is no such file, it is damaged, or it is of another kind.
     """
-    if path.suffix in _PICKLES:
+    if not path.is_file():
+        raise ParingError("there is no such file", str(path), "check the path; `paring train` writes such a file")
+    if path.suffix in checkpoint.SUFFIXES:
+        return checkpoint.read(path)
+    if path.suffix == ".pkl":
         raise ParingError(
             "is a pickle, which can run code when it is read",
             str(path),
-            "convert it where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), out)",
+            "convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors')",
         )
-    if not path.is_file():
-        raise ParingError("there is no such file", str(path), "check the path; `paring train` writes such a file")
     try:
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -63,10 +68,15 @@ def read(path: Path) -> dict[str, Tensor]:
 def put(tensors: Mapping[str, Tensor], module: nn.Module, where: Path) -> None:
     """Copies tensors into a module of the same names and shapes.
 
+    A prefix that wrappers put before every name is left away where the names fit without it. Batch norm's count of
+    batches, which old files and other frameworks lack, may be missing: nothing but training reads it.
+
     Raises:
         ParingError: names or shapes differ; the first of them are named.
     """
     own = module.state_dict()
+    tensors = _unwrapped(tensors, own)
+    tensors = {**{name: own[name] for name in own if name.endswith(_COUNT) and name not in tensors}, **tensors}
     other = [
         f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(own[name].shape)}"
         for name in own
@@ -86,6 +96,16 @@ def put(tensors: Mapping[str, Tensor], module: nn.Module, where: Path) -> None:
             "; ".join(problems), str(where), "name the model and the arguments that these weights were made with"
         )
     module.load_state_dict(dict(tensors))
+
+
+def _unwrapped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors without the prefixes before every name, if the names fit then."""
+    found = tensors
+    while prefix := next((p for p in _PREFIXES if found and all(name.startswith(p) for name in found)), None):
+        if any(name in own for name in found):
+            break
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found if any(name in own for name in found) else tensors
 
 
 def finite(model: Model) -> None:

@@ -11,7 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Progress
 from paring.core.target import Array, Runner
-from paring.core.task import Split, Task
+from paring.core.task import Split, Task, matched
 from paring.measure.simulate import evaluated, laid_out
 
 Answer = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -43,15 +43,15 @@ def of_model(model: Model) -> Answer:
     fast = replace(model, module=evaluated(model.module))
 
     def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = fast({name: laid_out(torch.from_numpy(array)) for name, array in inputs.items()})
+        outputs = fast({spec.name: laid_out(torch.from_numpy(inputs[spec.name])) for spec in model.inputs})
         return {name: tensor.float().numpy() for name, tensor in outputs.items()}
 
     return answer
 
 
 def of_runner(runner: Runner, task: Task) -> Answer:
-    """An artifact in its runtime as a function of arrays; its inputs are the task's, in order."""
-    names = {spec.name: given.name for spec, given in zip(runner.inputs, task.inputs, strict=True)}
+    """An artifact in its runtime as a function of arrays; fed with the task's inputs by name, else in their order."""
+    names = matched(runner.inputs, task.inputs, runner.runtime)
     return lambda inputs: runner.run({own: inputs[given] for own, given in names.items()})
 
 

@@ -1,5 +1,6 @@
 """Fine-tuning: trains a model a little more, so that it recovers what an earlier step cost."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -25,6 +26,15 @@ class Finetune:
     name: ClassVar[str] = "finetune"
     phase: ClassVar[Phase] = Phase.RECOVERY
     Config: ClassVar[type[FinetuneConfig]] = FinetuneConfig
+
+    def acts_on(self, model: Model) -> Mapping[str, str | None]:
+        """Layers with weights that training changes."""
+        reason = "a quantized model cannot be trained" if model.quantized else None
+        found: dict[str, str | None] = {}
+        for name, parameter in model.module.named_parameters():
+            frozen = None if parameter.requires_grad else "its weights are frozen (requires_grad)"
+            found[name.rpartition(".")[0]] = reason or frozen
+        return found
 
     def apply(self, model: Model, config: Any, context: Context) -> Model:
         """The model with trained weights.

@@ -1,10 +1,32 @@
 """Options of a training, as data."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from paring.core.step import StepConfig
+
+FROM_SCRATCH: Mapping[str, Any] = {
+    "epochs": 10,
+    "batch_size": 128,
+    "learning_rate": 0.2,
+    "augment": True,
+    "label_smoothing": 0.1,
+}
+"""Options to begin with for a network of convolutions with drawn weights."""
+FINE_TUNING: Mapping[str, Any] = {
+    "epochs": 3,
+    "batch_size": 32,
+    "learning_rate": 5e-5,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "clip_norm": 1.0,
+    "augment": True,
+}
+"""For a checkpoint of `transformers`: as BERT is fine-tuned (Devlin et al. 2019, section A.3)."""
 
 
 class TrainConfig(StepConfig):

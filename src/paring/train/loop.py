@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +16,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from paring.core.errors import MissingExtra, ParingError
-from paring.core.model import Json, Model
+from paring.core.model import Model
 from paring.core.progress import Silent
 from paring.core.step import Progress
 from paring.core.task import Batch, Task
 from paring.train.check import check
+from paring.train.checkpoint import Checkpoint, Position, Stateful, fingerprint
 from paring.train.config import TrainConfig
 from paring.train.evaluate import Evaluation, tally
 from paring.train.forward import forward, lay_out, placed
+from paring.train.history import Epoch, Fitted
 from paring.train.interrupt import deferred_interrupt
 from paring.train.optim import averaging, make_optimizer, make_schedule
-from paring.train.state import CorruptStateError, load_state, save_state, weights_digest
+from paring.train.state import CorruptStateError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,46 +36,6 @@ if TYPE_CHECKING:
 STATE = "training.safetensors"
 _SILENT = Silent()
 _LOOK_EVERY = 20  # steps on a GPU between two reads of the loss, each of which waits for the device
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch came to.
-
-    Attributes:
-        number: counted from 1.
-        loss: mean over the training batches, while the weights changed.
-        learning_rate: at its last step.
-        seconds: it took, evaluation included.
-        accuracy: on the validation split, 0 to 1; None where it was not evaluated.
-        validation_loss: likewise.
-    """
-
-    number: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    accuracy: float | None = None
-    validation_loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A trained module.
-
-    Attributes:
-        module: a new module in eval mode, on the CPU.
-        history: one entry for each whole epoch.
-        steps: done.
-        finished: whether these are all; False where `until` ended the training.
-        kept: number of the epoch whose weights these are; the last, or the best one.
-    """
-
-    module: nn.Module
-    history: tuple[Epoch, ...]
-    steps: int
-    finished: bool
-    kept: int
 
 
 def fit(
@@ -129,19 +89,6 @@ def derived_seed(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:4], "big")
 
 
-@dataclass
-class _Position:
-    """How far a training has come; JSON values."""
-
-    epoch: int = 0  # whole ones
-    batch: int = 0  # done of the next
-    loss: float = 0.0  # sum over those batches
-    seconds: float = 0.0  # that they took
-    history: list[Epoch] = field(default_factory=list)
-    kept: int = 0
-    best: float = -1.0  # accuracy
-
-
 class _Training:
     """One training from its start, or from the state of an earlier process, to its end."""
 
@@ -157,11 +104,11 @@ class _Training:
         progress: Progress,
     ) -> None:
         self.accelerator, self.model, self.task, self.config = accelerator, model, task, config
-        self.seed, self.state, self.progress = seed, state, progress
+        self.seed, self.progress = seed, progress
+        self.checkpoint = Checkpoint(state, fingerprint(model, task, config, seed, accelerator), accelerator)
         self.shard = accelerator.process_index, accelerator.num_processes
         self.per_epoch = task.size("train") // config.batch_size
         self.total = config.length(self.per_epoch)
-        self.fingerprint = self._fingerprint()
 
         self.module = copy.deepcopy(model.module).to(accelerator.device)
         if config.channels_last:
@@ -174,7 +121,7 @@ class _Training:
         self.optimizer = make_optimizer(self.module, config)
         self.schedule = make_schedule(self.optimizer, config, self.total)
         self.best: dict[str, Tensor] | None = None
-        self.at = _Position()
+        self.at = Position()
         self.unread: list[Tensor] = []  # losses not yet fetched from the device
         self._restore()
 
@@ -354,86 +301,31 @@ class _Training:
                 raise self._diverged(f"{name} is no longer finite", self.at.batch)
 
     def _diverged(self, what: str, batch: int) -> ParingError:
-        kept = f"; the last good state is kept in {self.state}" if self.state.exists() else ""
+        path = self.checkpoint.path
+        kept = f"; the last good state is kept in {path}" if path.exists() else ""
         return ParingError(
             f"{what} in epoch {self.at.epoch + 1}, step {batch} of {self.per_epoch}{kept}",
             f"training of {self.model.source}",
             f"lower learning_rate, which is {self.config.learning_rate:g}, or set clip_norm",
         )
 
-    def _fingerprint(self) -> str:
-        """Tells this training from every other one; a state fits only its own."""
-        facts = {
-            "config": self.config.model_dump(mode="json"),
-            "seed": self.seed,
-            "task": self.task.identity,
-            "weights": weights_digest(self.model.module),
-            "processes": self.accelerator.num_processes,
-            "device": self.accelerator.device.type,
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    @property
+    def _parts(self) -> dict[str, Stateful]:
+        """What has a state of its own."""
+        found: dict[str, Stateful] = {"module": self.module, "optimizer": self.optimizer, "schedule": self.schedule}
+        return found if self.average is None else {**found, "average": self.average}
 
     def _save(self) -> None:
-        """Puts all that the next step depends on into one file."""
-        chance = self._chance()
-        if self.accelerator.is_main_process:
-            tree: Json = {
-                "module": self.module.state_dict(),
-                "average": None if self.average is None else self.average.state_dict(),
-                "best": self.best,
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "chance": chance,
-                "position": asdict(self.at),
-            }
-            save_state(self.state, self.fingerprint, tree)
+        self.checkpoint.save(self._parts, self.best, self.at)
         self.saved = time.monotonic()
 
     def _restore(self) -> None:
         """Goes on from the state on disk, if it is this training's own and sound."""
         try:
-            tree = load_state(self.state, self.fingerprint)
+            found = self.checkpoint.restore(self._parts)
         except CorruptStateError as error:
-            self.progress.note(f"{self.state} is damaged ({error}); training starts from the beginning")
-            return self._agree()
-        if tree is None:
-            return self._agree()
-        self.module.load_state_dict(tree["module"])
-        if self.average is not None:
-            self.average.load_state_dict(tree["average"])
-        self.best = tree["best"]
-        optimizer = tree["optimizer"]
-        self.optimizer.load_state_dict(
-            {**optimizer, "state": {int(index): entry for index, entry in optimizer["state"].items()}}
-        )
-        self.schedule.load_state_dict(tree["schedule"])
-        position = tree["position"]
-        self.at = _Position(**{**position, "history": [Epoch(**epoch) for epoch in position["history"]]})
-        self._set_chance(tree["chance"])
-        return self._agree()
-
-    def _agree(self) -> None:
-        """All processes must stand at the same step, or they would wait for each other for ever."""
-        if self.accelerator.num_processes > 1:
-            here = torch.tensor([self.step], device=self.accelerator.device)
-            steps = self.accelerator.gather(here).tolist()
-            if len(set(steps)) > 1:
-                raise ParingError(
-                    f"the processes found states at different steps, {steps}",
-                    str(self.state.parent),
-                    "give all processes one folder, on a file system that they share",
-                )
-
-    def _chance(self) -> dict[str, Tensor]:
-        """Generator states of every process, one row each."""
-        states = {"cpu": torch.get_rng_state()}
-        device = self.accelerator.device
-        if device.type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(device)
-        return {name: self.accelerator.gather(state[None].to(device)).cpu() for name, state in states.items()}
-
-    def _set_chance(self, states: dict[str, Tensor]) -> None:
-        own = self.accelerator.process_index
-        torch.set_rng_state(states["cpu"][own].clone())
-        if "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"][own].clone(), self.accelerator.device)
+            self.progress.note(f"{self.checkpoint.path} is damaged ({error}); training starts from the beginning")
+            found = None
+        if found is not None:
+            self.at, self.best = found
+        self.checkpoint.agree(self.step)

@@ -6,10 +6,10 @@ from paring.load.zoo.ds_cnn import ds_cnn
 
 
 def test_costs_as_published(costs):
-    """Zhang et al. 2017, small DS-CNN: 5.4 M operations, two for each multiply-accumulate.
+    """Zhang et al. 2017, arXiv:1711.07128, small DS-CNN: 5.4 M operations, two for each multiply-accumulate.
 
-    Banbury et al. 2021 (MLPerf Tiny): the reference's Keras summary says 24,908; it counts running statistics, and
-    has a bias in front of each batch norm.
+    Banbury et al. 2021 (MLPerf Tiny, github.com/mlcommons/tiny, keyword spotting): Keras' summary of the reference says
+    "Total params: 24,908, trainable 23,756"; it counts running statistics, and a bias in front of each batch norm.
     """
     parameters, macs = costs("ds_cnn", (1, 49, 10))
     assert macs == 25 * 5 * (10 * 4 * 64 + 4 * (9 * 64 + 64 * 64)) + 64 * 12

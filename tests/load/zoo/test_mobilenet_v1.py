@@ -10,7 +10,9 @@ PAIRS += [(1024, 1024)]
 
 @pytest.mark.parametrize(
     ("width", "size", "millions_of_macs", "millions_of_parameters"),
-    [  # Howard et al. 2017, Table 6 (width) and Table 7 (resolution; it has 290 for 160, the authors' release 291)
+    [  # Howard et al. 2017, arXiv:1704.04861, Table 6 (width) and Table 7 (resolution; it has 290 for 160). The authors'
+        # release (tensorflow/models, research/slim/nets/mobilenet_v1.md) has the same, but 317 for width 0.75 and 150
+        # for 0.5: our count agrees with the paper.
         (1.0, 224, 569, 4.2),
         (0.75, 224, 325, 2.6),
         (0.5, 224, 149, 1.3),
@@ -27,16 +29,17 @@ def test_costs_as_published(costs, width, size, millions_of_macs, millions_of_pa
 
 
 def test_parameters_exactly(costs):
-    """4,231,976 trainable ones in the authors' release (as Keras sums it up); counted by hand below."""
+    """4,231,976 (the authors' table in slim's mobilenet_v1 README, early versions); counted by hand below."""
     stem = 27 * 32 + 2 * 32
     blocks = sum(9 * a + 2 * a + a * b + 2 * b for a, b in PAIRS)
     assert costs("mobilenet_v1", (3, 64, 64))[0] == stem + blocks + 1024 * 1000 + 1000 == 4_231_976
 
 
 def test_visual_wake_words_size(costs):
-    """Banbury et al. 2021 (MLPerf Tiny), person detection: width 0.25 at 96x96, about 7.5 M MACs.
+    """Banbury et al. 2021 (MLPerf Tiny), person detection: width 0.25 at 96x96; both figures counted by us.
 
-    The reference's 221,794 numbers include running statistics and a bias in front of each of the 27 batch norms.
+    From the reference's code (mlcommons/tiny, visual_wake_words/vww_model.py): its 221,794 numbers include running
+    statistics and a bias in front of each of the 27 batch norms.
     """
     parameters, macs = costs("mobilenet_v1", (3, 96, 96), width=0.25, size=96, classes=2)
     normalized = (32 + sum(a + b for a, b in PAIRS)) // 4  # channels of all batch norms

@@ -8,7 +8,7 @@ from paring.measure import cost
 
 @pytest.mark.parametrize(
     ("width", "millions_of_macs", "millions_of_parameters"),
-    [  # the authors' table of released models (tensorflow/models, research/slim/nets/mobilenet), 224x224
+    [  # the authors' table of released models (tensorflow/models, research/slim/nets/mobilenet/README.md), 224x224
         (1.4, 582, 6.06),
         (1.3, 509, 5.34),
         (1.0, 300, 3.47),

@@ -10,6 +10,7 @@ from torch import nn
 from paring import load
 from paring.core.step import Context
 from paring.core.target import ExportOptions
+from paring.load.zoo.mobilenet_v2 import InvertedResidual
 from paring.measure.accuracy import sqnr
 from paring.measure.answers import of_model
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
@@ -37,6 +38,7 @@ def test_a_zoo_network_is_int8_throughout(name: str, tmp_path: Path, monkeypatch
             assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.8, 1.2)
+    _quiet_residuals(model.module)
     chance = torch.Generator().manual_seed(0)
     images = torch.randn(16, *shape, generator=chance)
     batch = next(iter(TinyTask().batches("calibration", 16)))
@@ -54,8 +56,22 @@ def test_a_zoo_network_is_int8_throughout(name: str, tmp_path: Path, monkeypatch
     arrays = {"image": images.numpy()}
     floats, wanted = (of_model(one)(arrays)["output"] for one in (model, result))
     found = target.open(path).run(arrays)["output"]
-    # kernels round sums in integers, PyTorch in float: a code apart here and there, which later layers carry on;
-    # behind fifty layers of random weights the two differ about as much as either does from float
-    assert sqnr(wanted, found) > 18
+    assert sqnr(wanted, found) > 25
     assert sqnr(floats, found) > 15
     assert np.unique(found).size > 8
+
+
+def _quiet_residuals(network: nn.Module) -> None:
+    """Halves what the residual branches of MobileNetV2 add, as training leaves them: small against what they add to.
+
+    With the weights drawn at random each of its blocks doubles the number of codes that differ, so that nothing is left
+    to compare after fifty layers. That is rounding and no fault of the file: on inputs of its own every operator of
+    XNNPACK gives the nearest code exactly, those of LiteRT's reference kernels are at most one code apart (in 0.2 % of
+    the codes), and the stem differs from PyTorch in 0.1 % of them by one. Random weights then end at 18.8 dB, and the
+    reference kernels as far from XNNPACK (17.7 dB) as from PyTorch; weights trained on Fashion-MNIST end at 31.7 dB,
+    these at 27.9 dB.
+    """
+    for block in network.modules():
+        if isinstance(block, InvertedResidual) and block.residual:
+            last = [layer for layer in block.body.modules() if isinstance(layer, nn.BatchNorm2d)][-1]
+            nn.init.constant_(last.weight, 0.5)

@@ -1,6 +1,7 @@
 """A model as a graph of ATen operators, and such a graph with int8 scales in it (torchao PT2E)."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -28,9 +29,11 @@ def capture(model: Model) -> GraphModule:
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
     free = {name: torch.export.Dim(name, min=1, max=2**16) for name in sorted(names)}
-    shapes = tuple(
+    shapes: tuple[Any, ...] = tuple(
         {axis: free[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in model.inputs
     )
+    if any(one.kind is one.VAR_POSITIONAL for one in signature(model.module.forward).parameters.values()):
+        shapes = (shapes,)  # of `forward(*inputs)` torch wants them as one argument
     try:
         with quiet():
             graph: GraphModule = torch.export.export(model.module, args, dynamic_shapes=shapes).module()

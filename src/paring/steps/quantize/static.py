@@ -95,6 +95,16 @@ class QuantizeStatic:
             invariants=tuple(Invariant("scale", layer, channels) for layer, channels in weights.items()),
         )
 
+    def acts_on(self, model: Model) -> Mapping[str, str | None]:
+        """Layers whose weights become int8; others with the reason why they stay in float."""
+        from paring.steps.quantize import graph
+
+        if model.quantized:
+            return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
+        annotator = _annotator("minmax", ())
+        graph.prepare(graph.capture(model), annotator)
+        return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
+
     def _refuse(self, model: Model, config: StaticConfig, context: Context) -> None:
         if model.quantized:
             raise ParingError("the model is quantized already", self.name, "keep one quantization step in the recipe")

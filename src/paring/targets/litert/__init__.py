@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from paring.core.model import Model
-from paring.core.target import FLOAT_ENDS, ExportOptions, Limits, Problem, Runner
+from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
 
 
 class LiteRT:
@@ -28,6 +28,12 @@ class LiteRT:
         from paring.targets.litert.export import export
 
         return export(model, path, options)
+
+    def describe(self, artifact: Path) -> Contents:
+        """Operators and tensors of a `.tflite`."""
+        from paring.targets.litert import flatbuffer
+
+        return flatbuffer.contents(artifact.read_bytes())
 
     def open(self, artifact: Path, threads: int = 1) -> Runner:
         """Loads a `.tflite` into ai-edge-litert; see `paring.targets.litert.runner.LiteRTRunner`."""

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from paring.core.model import Json
+from paring.core.target import Contents, FileTensor
 
 METADATA = "paring"
 _NAME = 24  # characters of a tensor's name that are kept
@@ -75,6 +76,19 @@ def constants(content: bytes) -> Iterator[StoredTensor]:
             quantization = tensor.Quantization()
             scales = quantization.ScaleAsNumpy() if quantization and quantization.ScaleLength() else ()
             yield StoredTensor(tensor.Name().decode(), names[tensor.Type()], tuple(float(s) for s in scales))
+
+
+def contents(content: bytes) -> Contents:
+    """Operators and tensors of the file."""
+    names = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    model = schema.Model.GetRootAs(content, 0)
+    graph, found = model.Subgraphs(0), []
+    for i in range(graph.TensorsLength()):
+        tensor = graph.Tensors(i)
+        shape = tuple(int(size) for size in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+        stored = model.Buffers(tensor.Buffer()).DataLength()
+        found.append(FileTensor(tensor.Name().decode(errors="replace"), names[tensor.Type()], shape, stored))
+    return Contents(operators(content), tuple(found))
 
 
 def operators(content: bytes) -> dict[str, int]:
