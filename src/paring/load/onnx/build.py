@@ -93,6 +93,17 @@ class Operator:
         rank = self[0].rank if rank is None else rank
         return [one % rank if rank else one for one in wanted]
 
+    def beside_batch(self, wanted: int) -> int:
+        """A dimension of the first input, counted from the front.
+
+        Raises:
+            Cannot: it is the batch, over which samples would mix.
+        """
+        dim = self.dims([wanted])[0]
+        if dim in self[0].grows and not self[0].known:
+            raise Cannot("it works over the samples of a batch", "export the model with a free batch dimension")
+        return dim
+
     def emit(self, op: str, *inputs: Value | None, **options: Json) -> Value:
         """A node without weights, of one value."""
         return self.draft.emit(self.name or self.kind, op, inputs, options)[0]

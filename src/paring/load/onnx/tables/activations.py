@@ -68,8 +68,8 @@ def softmax(operator: Operator) -> Value:
     """Softmax and LogSoftmax; before opset 13 over all dimensions from the axis on."""
     x, op = operator[0], operator.kind
     if operator.opset >= 13:
-        return operator.emit(op, x, dim=operator.dims([operator.attribute("axis", -1)])[0])
-    axis = operator.dims([operator.attribute("axis", 1)])[0]
+        return operator.emit(op, x, dim=operator.beside_batch(operator.attribute("axis", -1)))
+    axis = operator.beside_batch(operator.attribute("axis", 1))
     if all(size == 1 for size in x.shape[axis + 1 :]):
         return operator.emit(op, x, dim=axis)
     shapes = x.shapes

@@ -1,10 +1,12 @@
 """Parts of values."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from paring.load.onnx.build import Builder, Operator
-from paring.load.onnx.draft import Cannot, Value
+from paring.load.onnx.draft import BATCHES, Cannot, Value
 
 
 def crop(operator: Operator) -> Value:
@@ -62,18 +64,61 @@ def split(operator: Operator) -> list[Value]:
     return operator.several("split", x, sizes=sizes, dim=dim)
 
 
+def gather(operator: Operator) -> Value:
+    """Embedding for ids that point into a constant table; else rows of a value."""
+    x, index = operator[0], operator[1]
+    dim = operator.dims([operator.attribute("axis", 0)])[0]
+    table, which = x.constant, index.constant
+    if table is not None and table.ndim == 2 and dim == 0 and not index.known and table.dtype is torch.float32:
+        return operator.layer(
+            "Embedding", index, tensors={"weight": table}, num_embeddings=table.shape[0], embedding_dim=table.shape[1]
+        )
+    if dim in x.grows and not x.known:
+        return _sample_by_sample(operator, x, index)
+    if which is not None and which.ndim == 0:
+        return operator.emit("select", x, dim=dim, index=int(which))
+    return operator.emit("rows", x, index, dim=dim)
+
+
+def _sample_by_sample(operator: Operator, x: Value, index: Value) -> Value:
+    """Rows of a value whose first dimension is (batch · rows), where each sample takes the same of its own rows."""
+    rows = x.shape[0] // BATCHES[0]
+    sizes = BATCHES if operator.batch is None or index.constant is None else (operator.batch,) * len(BATCHES)
+    if x.grows == [0] and index.known and index.rank:
+        base = index.at[0][0]
+        steps = [rows * torch.arange(size).reshape(-1, *[1] * base.ndim) for size in sizes]
+        inside = not base.numel() or (0 <= int(base.min()) and int(base.max()) < rows)
+        if inside and all(torch.equal(at, base + step) for at, step in zip(index.at, steps, strict=True)):
+            apart = operator.reshape(x, [(batch, rows, *x.shape[1:]) for batch in BATCHES])
+            if torch.equal(base.flatten(), torch.arange(rows)):
+                return operator.reshape(apart, [(batch, *base.shape, *x.shape[1:]) for batch in BATCHES])
+            return operator.emit("rows", apart, Value.of(base), dim=1)
+    raise Cannot("it takes samples out of the batch", "export the model with a free batch dimension")
+
+
 def gather_elements(operator: Operator) -> Value:
     """GatherElements."""
     return operator.emit(
-        "gather_elements", operator[0], operator[1], dim=operator.dims([operator.attribute("axis", 0)])[0]
+        "gather_elements", operator[0], operator[1], dim=operator.beside_batch(operator.attribute("axis", 0))
     )
 
 
 def gather_nd(operator: Operator) -> Value:
-    """GatherND without batch dimensions."""
+    """GatherND without batch dimensions: rows of a value whose first dimensions are made one."""
     if operator.attribute("batch_dims", 0):
         raise Cannot("it has batch dimensions")
-    return operator.emit("gather_nd", operator[0], operator[1])
+    x, index = operator[0], operator[1]
+    if x.known or 0 not in x.grows:
+        return operator.emit("gather_nd", x, index)
+    if not index.known:
+        raise Cannot("it takes samples out of the batch by values")
+    count = index.shape[-1]
+    steps = [math.prod(x.shape[i + 1 : count]) for i in range(count)]
+    flat = operator.both(lambda v, _: (v[0].long() * torch.tensor(steps)).sum(-1), index)
+    if index.constant is not None:
+        flat = Value.of(flat.at[0])
+    merged = operator.reshape(x, [(math.prod(s[:count]), *s[count:]) for s in x.shapes])
+    return _sample_by_sample(operator, merged, flat)
 
 
 def scatter_elements(operator: Operator) -> Value:
@@ -81,6 +126,7 @@ def scatter_elements(operator: Operator) -> Value:
     how = operator.attribute("reduction", "none")
     if how not in ("none", "add"):
         raise Cannot(f"its reduction is {how}")
+    operator.beside_batch(operator.attribute("axis", 0))
     return operator.emit(
         "scatter_elements", *operator.given(), dim=operator.dims([operator.attribute("axis", 0)])[0], add=how == "add"
     )
@@ -90,6 +136,8 @@ def scatter_nd(operator: Operator) -> Value:
     """ScatterND."""
     if operator.attribute("reduction", "none") != "none":
         raise Cannot("it reduces")
+    if operator[0].grows and not operator[0].known:
+        raise Cannot("it writes into samples of the batch")
     return operator.emit("scatter_nd", *operator.given())
 
 
@@ -120,7 +168,7 @@ def triangle(operator: Operator) -> Value:
 
 
 OPERATORS: dict[str, Builder] = {
-    "Slice": crop, "Split": split, "GatherElements": gather_elements, "GatherND": gather_nd,
+    "Slice": crop, "Split": split, "Gather": gather, "GatherElements": gather_elements, "GatherND": gather_nd,
     "ScatterElements": scatter_elements, "ScatterND": scatter_nd, "NonZero": non_zero, "OneHot": one_hot,
     "Trilu": triangle,
 }  # fmt: skip

@@ -78,27 +78,9 @@ def _split_heads(operator: Operator, x: Value, heads: int) -> Value:
     return operator.permute(x, [0, 2, 1, 3])
 
 
-def embedding_or_rows(operator: Operator) -> Value:
-    """Embedding for ids that point into a constant table; else rows of a value."""
-    x, index = operator[0], operator[1]
-    dim = operator.dims([operator.attribute("axis", 0)])[0]
-    table, which = x.constant, index.constant
-    if table is not None and table.ndim == 2 and dim == 0 and not index.known and table.dtype is torch.float32:
-        return operator.layer(
-            "Embedding", index, tensors={"weight": table}, num_embeddings=table.shape[0], embedding_dim=table.shape[1]
-        )
-    if which is not None and which.ndim == 0:
-        one = int(which)
-        if dim in x.grows and not x.known:
-            raise Cannot("it takes one sample out of the batch", "export it with a free batch dimension")
-        return operator.emit("select", x, dim=dim, index=one)
-    return operator.emit("rows", x, index, dim=dim)
-
-
 OPERATORS: dict[str, Builder] = {
     "MatMul": matmul,
     "Gemm": gemm,
     "Einsum": einsum,
     "Attention": attention,
-    "Gather": embedding_or_rows,
 }

@@ -32,6 +32,8 @@ def _log_sum(operator: Operator, x: Value, dim: list[int], keep: bool) -> Value:
 def _mean(operator: Operator, x: Value, dim: list[int], keep: bool) -> Value:
     if not x.dtype.is_floating_point:
         raise Cannot("it takes the mean of whole numbers")
+    if keep and not x.known and x.rank in (4, 5) and dim == list(range(2, x.rank)):
+        return operator.emit(f"AdaptiveAvgPool{x.rank - 2}d", x, output_size=1)
     return operator.emit("mean", x, dim=dim, keepdim=keep)
 
 
@@ -39,13 +41,13 @@ def arg(operator: Operator) -> Value:
     """The place of the largest or smallest value, the first of several."""
     if operator.attribute("select_last_index", 0):
         raise Cannot("it takes the last of several equal values")
-    dim = operator.dims([operator.attribute("axis", 0)])[0]
+    dim = operator.beside_batch(operator.attribute("axis", 0))
     return operator.emit(operator.kind.lower(), operator[0], dim=dim, keepdim=bool(operator.attribute("keepdims", 1)))
 
 
 def cumulative_sum(operator: Operator) -> Value:
     """CumSum."""
-    dim = operator.dims([int(operator.needed(1, "axis"))])[0]
+    dim = operator.beside_batch(int(operator.needed(1, "axis")))
     return operator.emit(
         "cumulative_sum", operator[0], dim=dim,
         exclusive=bool(operator.attribute("exclusive", 0)), reverse=bool(operator.attribute("reverse", 0)),
@@ -55,7 +57,7 @@ def cumulative_sum(operator: Operator) -> Value:
 def top_k(operator: Operator) -> list[Value]:
     """The largest or smallest, and where they are."""
     return operator.several(
-        "top_k", operator[0], k=int(operator.needed(1, "k")), dim=operator.dims([operator.attribute("axis", -1)])[0],
+        "top_k", operator[0], k=int(operator.needed(1, "k")), dim=operator.beside_batch(operator.attribute("axis", -1)),
         largest=bool(operator.attribute("largest", 1)), ordered=True,
     )  # fmt: skip
 
