@@ -153,12 +153,28 @@ class Operator:
         while (made := self.draft.made.get(x.reference or "")) and made[0].op in _RESHAPES and made[1][0]:
             x = made[1][0]
         first, second = (list(shape) for shape in shapes)
+        made = self.draft.made.get(x.reference or "")
+        if made and made[0].op == "permute" and made[1][0] and 1 < len(first) < x.rank:
+            # what only joins the last dimensions goes before a permutation that leaves them where they are
+            kept, dims = len(first) - 1, made[0].options["dims"]
+            if dims[kept:] == list(range(kept, x.rank)) and all(
+                tuple(s[:kept]) == o[:kept] for s, o in zip(shapes, x.shapes, strict=True)
+            ):
+                source = made[1][0]
+                joined = self.reshape(source, [(*s[:kept], math.prod(s[kept:])) for s in source.shapes])
+                return self.permute(joined, [*dims[:kept], kept])
         if x.shapes == [tuple(first), tuple(second)]:
             return x
         grows = [dim for dim, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
         if len(grows) > 1:
             raise Cannot("it spreads the batch over several dimensions")
-        if not x.known and grows == [0] and (first[0], second[0]) == BATCHES and 0 in x.grows and x.shape[0] == first[0]:
+        if (
+            not x.known
+            and grows == [0]
+            and (first[0], second[0]) == BATCHES
+            and 0 in x.grows
+            and x.shape[0] == first[0]
+        ):
             if len(first) == 2 and x.rank > 2:
                 return self.emit("flatten", x, start_dim=1)
             return self.emit("reshape", x, shape=first[1:])

@@ -22,7 +22,7 @@ from paring.load.operations import OPERATIONS
 BATCHES = (2, 3)
 
 
-class Cannot(Exception):  # noqa: N818
+class Cannot(Exception):
     """Why an operator cannot be rebuilt, and what to do; the caller knows where it stands."""
 
     def __init__(self, problem: str, remedy: str = "export the model from PyTorch in another way") -> None:
@@ -207,5 +207,3 @@ class Draft:
 
 def _tuple(answer: Any) -> tuple[Tensor, ...]:
     return (answer,) if isinstance(answer, Tensor) else tuple(answer)
-
-

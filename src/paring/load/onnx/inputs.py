@@ -61,7 +61,9 @@ def found(
         raise ParingError("takes no input", where, "export a model that takes data")
     if len(fixed) > 1 or 0 in fixed:
         raise ParingError(
-            f"its inputs have {', '.join(map(str, sorted(fixed)))} samples", where, "export it with a free batch dimension"
+            f"its inputs have {', '.join(map(str, sorted(fixed)))} samples",
+            where,
+            "export it with a free batch dimension",
         )
     known: dict[str, int] = {}
     inputs = [_given(one, _description(one.spec, inputs, task, shape), known, where) for one in inputs]
@@ -77,9 +79,7 @@ def found(
 def _sizes(value: Any, where: str) -> list[int | str]:
     if value.shape is None or len(value.shape) == 0:
         raise ParingError(f"its input {value.name} has no batch dimension", where, "export it with a batch in front")
-    return [
-        dim if isinstance(dim, int) else str(dim.value or f"{value.name}_{i}") for i, dim in enumerate(value.shape)
-    ]
+    return [dim if isinstance(dim, int) else str(dim.value or f"{value.name}_{i}") for i, dim in enumerate(value.shape)]
 
 
 def _channels_last(value: Any, sizes: Sequence[int | str]) -> bool:

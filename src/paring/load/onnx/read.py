@@ -83,7 +83,9 @@ def _external(proto: Any, path: Path, where: str) -> None:
         file = (folder / location).resolve()
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise ParingError(
-                f"the data of {tensor.name} lie outside its folder: {location!r}", where, "only files beside it are read"
+                f"the data of {tensor.name} lie outside its folder: {location!r}",
+                where,
+                "only files beside it are read",
             )
         if not file.is_file():
             raise ParingError(

@@ -52,7 +52,9 @@ class Original:
             return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own kinds, of one common name
             raise ParingError(
-                f"ONNX Runtime refuses it: {_line(error)}", f"onnx:{self._path}", "copy the file again, or export it again"
+                f"ONNX Runtime refuses it: {_line(error)}",
+                f"onnx:{self._path}",
+                "copy the file again, or export it again",
             ) from error
 
     def _run(self, session: Any, wanted: Sequence[str] | None, inputs: Sequence[Array]) -> list[Array]:

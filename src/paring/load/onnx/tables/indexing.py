@@ -87,7 +87,7 @@ def _sample_by_sample(operator: Operator, x: Value, index: Value) -> Value:
     if x.grows == [0] and index.known and index.rank:
         base = index.at[0][0]
         steps = [rows * torch.arange(size).reshape(-1, *[1] * base.ndim) for size in sizes]
-        inside = not base.numel() or (0 <= int(base.min()) and int(base.max()) < rows)
+        inside = not base.numel() or (int(base.min()) >= 0 and int(base.max()) < rows)
         if inside and all(torch.equal(at, base + step) for at, step in zip(index.at, steps, strict=True)):
             apart = operator.reshape(x, [(batch, rows, *x.shape[1:]) for batch in BATCHES])
             if torch.equal(base.flatten(), torch.arange(rows)):

@@ -1,6 +1,5 @@
 """Matrix products."""
 
-import torch
 from torch import Tensor
 
 from paring.load.onnx.build import Builder, Operator
@@ -62,7 +61,9 @@ def attention(operator: Operator) -> Value:
     flat = query.rank == 3
     if flat:
         heads, of_keys = operator.attribute("q_num_heads"), operator.attribute("kv_num_heads")
-        query, key, value = (_split_heads(operator, v, h) for v, h in ((query, heads), (key, of_keys), (value, of_keys)))
+        query, key, value = (
+            _split_heads(operator, v, h) for v, h in ((query, heads), (key, of_keys), (value, of_keys))
+        )
     causal = bool(operator.attribute("is_causal", 0))
     if causal and mask is not None:
         raise Cannot("it has a mask and is causal")

@@ -91,7 +91,9 @@ def _tensors(kind: str, op: str, weights: Sequence[Tensor], bias: Tensor | None)
     }
 
 
-def _answer(operator: Operator, steps: Sequence[Value], ends: Sequence[Sequence[Value]], first: bool) -> list[Value | None]:
+def _answer(
+    operator: Operator, steps: Sequence[Value], ends: Sequence[Sequence[Value]], first: bool
+) -> list[Value | None]:
     """Sequences to (steps, directions, batch, hidden), states to (directions, batch, hidden), or batch first."""
     used = [*operator.outputs, False, False, False][:3]
     found: list[Value | None] = [None] * len(operator.outputs)

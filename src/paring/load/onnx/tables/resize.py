@@ -1,7 +1,5 @@
 """Changes of resolution."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -26,7 +24,11 @@ def resize(operator: Operator) -> Value:
     how = "asymmetric" if operator.kind == "Upsample" else how
     if mode == "nearest":
         return _nearest(operator, x, size, factors, how)
-    by = {"size": size[2:]} if scales is None else {"scale": [float(one) for one in factors[2:]]}
+    # a scale that is not the ratio of the sizes shifts the coordinates
+    ratio = scales is None or all(
+        abs(a * f - b) < 1e-4 for a, b, f in zip(x.shape[2:], size[2:], factors[2:], strict=True)
+    )
+    by = {"size": size[2:]} if ratio else {"scale": [float(one) for one in factors[2:]]}
     corners = {"half_pixel": False, "pytorch_half_pixel": False, "align_corners": True}.get(how)
     plain = how != "pytorch_half_pixel" or all(one > 1 for one in size[2:])
     anti = bool(operator.attribute("antialias", 0))
@@ -72,12 +74,15 @@ def _wanted(operator: Operator) -> tuple[list[float] | None, list[int] | None]:
 
 
 def _scaled(x: Value, scales: list[float] | None) -> list[int]:
-    return [math.floor(one * scale) for one, scale in zip(x.shape, scales or [1.0] * x.rank, strict=True)]
+    return [
+        int(torch.tensor(one) * torch.tensor(scale))
+        for one, scale in zip(x.shape, scales or [1.0] * x.rank, strict=True)
+    ]
 
 
 def _places(operator: Operator, old: int, new: int, factor: float, how: str) -> Tensor:
     """Where each new value lies between the old ones."""
-    at = torch.arange(new, dtype=torch.float64)
+    at = torch.arange(new, dtype=torch.float32)  # as precise as ONNX Runtime: at a border it matters
     if how in ("half_pixel", "pytorch_half_pixel"):
         return torch.zeros(1) if how[0] == "p" and new == 1 else (at + 0.5) / factor - 0.5
     if how == "asymmetric":

@@ -1,6 +1,7 @@
 """What changes the shape of a value, or asks for it."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -63,36 +64,33 @@ def reshape(operator: Operator) -> Value:
     if not wanted.known:
         raise Cannot("its shape depends on values")
     keep = not operator.attribute("allowzero", 0)
+    fixed = operator.batch if len(x.grows) == 1 and wanted.constant is not None else None
     found = []
     for own, target, batch in zip(x.shapes, wanted.at, BATCHES, strict=True):
-        sizes = [own[i] if one == 0 and keep else one for i, one in enumerate(_sizes(target))]
-        if operator.batch is not None and len(x.grows) == 1 and not wanted.grows and wanted.constant is not None:
-            sizes = _with_batch(sizes, own, x.grows[0], batch, operator.batch)
-        found.append(_resolved(sizes, own))
+        in_file = list(own)
+        if fixed is not None:
+            in_file[x.grows[0]] = own[x.grows[0]] // batch * fixed
+        sizes = _resolved([in_file[i] if one == 0 and keep else one for i, one in enumerate(_sizes(target))], in_file)
+        found.append(sizes if fixed is None else _for_batch(sizes, math.prod(own[: x.grows[0]]), fixed, batch))
     return operator.reshape(x, found)
 
 
-def _resolved(sizes: list[int], own: tuple[int, ...]) -> list[int]:
+def _resolved(sizes: list[int], own: Sequence[int]) -> list[int]:
     if -1 in sizes:
         rest = math.prod(one for one in sizes if one != -1)
         sizes = [(math.prod(own) // rest if rest else 0) if one == -1 else one for one in sizes]
     if math.prod(sizes) != math.prod(own):
-        raise Cannot(f"it reshapes {own} to {tuple(sizes)}", "export the model with a free batch dimension")
+        raise Cannot(f"it reshapes {tuple(own)} to {tuple(sizes)}", "export the model with a free batch dimension")
     return sizes
 
 
-def _with_batch(sizes: list[int], own: tuple[int, ...], dim: int, batch: int, fixed: int) -> list[int]:
-    """The target of a file's reshape, written for `fixed` samples, for `batch` samples.
+def _for_batch(sizes: list[int], before: int, fixed: int, batch: int) -> list[int]:
+    """A shape that a file has for `fixed` samples, for `batch` samples.
 
     Row by row nothing moves, so the batch must come behind as many values as before: at the first dimension of the
-    target before which the sizes multiply to the same.
+    new shape before which the sizes multiply to the same.
     """
-    in_file = list(own)
-    in_file[dim] = own[dim] // batch * fixed
-    sizes = _resolved([in_file[i] if one == own[i] and i == dim else one for i, one in enumerate(sizes)]
-                      if len(sizes) > dim and sizes[dim] == own[dim] else sizes, tuple(in_file))
-    before = math.prod(own[:dim])
-    place = next((i for i in range(len(sizes)) if math.prod(sizes[:i]) == before and sizes[i] % fixed == 0), None)
+    place = next((i for i, one in enumerate(sizes) if math.prod(sizes[:i]) == before and one % fixed == 0), None)
     if place is None:
         raise Cannot("it mixes the batch with other dimensions", "export the model with a free batch dimension")
     return [one // fixed * batch if i == place else one for i, one in enumerate(sizes)]
@@ -159,9 +157,7 @@ def _broadcast(operator: Operator, x: Value, shapes: list[tuple[int, ...]]) -> V
         x = operator.emit("expand_batch", x, like, dim=new[0])
     if x.shapes == [tuple(s) for s in shapes]:
         return x
-    return operator.emit(
-        "broadcast", x, shape=[-1 if a == x.shape[dim] else a for dim, a in enumerate(shapes[0])]
-    )
+    return operator.emit("broadcast", x, shape=[-1 if a == x.shape[dim] else a for dim, a in enumerate(shapes[0])])
 
 
 def tile(operator: Operator) -> Value:
@@ -220,7 +216,9 @@ def pad(operator: Operator) -> Value:
     flat = [one for pair in reversed(found) for one in pair]
     if mode == "constant":
         return operator.emit("pad", x, pad=flat, value=0.0 if value is None else value.item())
-    if x.rank not in (len(found) + 1, len(found) + 2) or len(found) > 3:
+    found = [(0, 0)] * (x.rank - 2 - len(found)) + found
+    flat = [one for pair in reversed(found) for one in pair]
+    if len(found) != x.rank - 2 or len(found) > 3:
         raise Cannot(f"torch pads ({mode}) only the last dimensions of a batch")
     name = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}[mode]
     return operator.emit("pad", x, pad=flat, mode=name)
