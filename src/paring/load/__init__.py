@@ -18,10 +18,11 @@ DOORS = Registry(
         "timm": "paring.load.packages:open",
         "hf": "paring.load.huggingface.door:open",
         "keras": "paring.load.keras.door:open",
+        "onnx": "paring.load.onnx.door:open",
     },
-    extras={"hf": "huggingface", "keras": "keras"},
+    extras={"hf": "huggingface", "keras": "keras", "onnx": "onnx"},
 )
-_TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm"}  # doors that take a description of each input
+_TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm", "onnx"}  # doors that take a description of each input
 
 
 def open(
