@@ -5,6 +5,7 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from keras import layers as kl
 
 from paring import load
-from paring.core.errors import ParingError
+from paring.core.errors import MissingExtra, ParingError
 from paring.core.model import Model, TensorSpec
 from paring.core.quiet import quiet
 from paring.load import saved
@@ -141,7 +142,7 @@ def test_a_saved_model_needs_neither_the_file_nor_keras(tmp_path: Path, monkeypa
     model = load.open(f"keras:{path}")
     stored = saved.save(model, tmp_path / "model.safetensors")
     path.unlink()
-    monkeypatch.setitem(__import__("sys").modules, "keras", None)
+    monkeypatch.setitem(sys.modules, "keras", None)
     batch = (torch.randn(2, 3, 9, 8),)
     again = load.open(str(stored))
     assert torch.equal(answers(again, batch)["output"], answers(model, batch)["output"])
@@ -323,6 +324,14 @@ def test_keras_on_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ParingError, match="imported already, with the backend jax"):
         load.open(f"keras:{path}")
+
+
+@pytest.mark.parametrize("package", ["keras", "h5py"])
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=package) as caught:
+        load.open(f"keras:{tmp_path / 'model.keras'}")
+    assert "paring[keras]" in caught.value.remedy
 
 
 def test_weights_of_half_precision_are_refused(opened: Opened) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from paring.core.entry import Entry
-from paring.core.errors import ParingError, UnknownName
+from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Model, Source, TensorSpec
 from paring.core.target import Array
 from paring.core.task import Task
@@ -35,6 +35,7 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
         seed: of the samples that the proof runs on.
 
     Raises:
+        MissingExtra: Keras is not installed.
         ParingError: the file is damaged, unsafe or of another kind; it holds code or unknown layers; its input has
             another shape; or the rebuilt network answers otherwise.
     """
@@ -42,6 +43,9 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
     for option in entry.arguments:
         if option != "custom":
             raise UnknownName.of("option", option, ["custom"], where=where)
+    for package in ("keras", "h5py"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra.of(package, "keras", where)
     found = archive.config(path)
     if "custom" in entry.arguments:
         _import(str(entry.arguments["custom"]), where)
