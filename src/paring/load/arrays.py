@@ -1,4 +1,4 @@
-"""Plain functions of a blueprint for arithmetic and the handling of arrays: name -> function of tensors with options."""
+"""Plain functions of a blueprint for arithmetic and arrays: name -> function of tensors with keyword options."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ def _cast(x: Tensor, *, dtype: str) -> Tensor:
 def _crop_to(x: Tensor, *, bounds: Sequence[Sequence[int]]) -> Tensor:
     """(dim, start, stop, step) of every dimension that is cut; a negative step goes backwards."""
     for dim, start, stop, step in bounds:
-        if step < 0:
-            size = x.shape[dim]
-            x, start, stop, step = x.flip(dim), size - 1 - start, size - 1 - stop, -step
-        x = x[(slice(None),) * dim + (slice(start, stop, step),)]
+        last = x.shape[dim] - 1
+        kept = slice(start, stop, step) if step > 0 else slice(last - start, last - stop, -step)
+        x = (x if step > 0 else x.flip(dim))[(slice(None),) * dim + (kept,)]
     return x
 
 
@@ -160,7 +159,7 @@ def _select(x: Tensor, *, dim: int, index: int) -> Tensor:
 
 
 def _split(x: Tensor, *, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-    return tuple(x.split(list(sizes), dim))
+    return tuple(torch.split_with_sizes(x, list(sizes), dim))
 
 
 def _subtract_from(x: Tensor, *, value: float) -> Tensor:

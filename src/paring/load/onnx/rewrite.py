@@ -119,7 +119,7 @@ def _activation(graph: _Graph, node: Node) -> bool:
     return any(_gated(graph, node, number, x, gate) for x, gate in (factors, factors[::-1]))
 
 
-def _gated(graph: _Graph, node: Node, number: float, x: str, gate: str) -> bool:
+def _gated(graph: _Graph, node: Node, number: float, x: str, gate: str) -> bool:  # noqa: PLR0911
     def near(wanted: float) -> bool:
         return abs(number - wanted) < _NEAR
 
@@ -156,8 +156,9 @@ def _cubic(graph: _Graph, reference: str, x: str) -> bool:
         return False
     for one, other in (total.inputs, total.inputs[::-1]):
         share, parts = _factors(graph, str(other))
-        cubed = len(parts) == 1 and (power := graph.node(parts[0], "power")) and power.options.get("exponent") == 3
-        if one == x and abs(share - 0.044715) < _NEAR and (parts == [x, x, x] or (cubed and power.inputs[0] == x)):
+        power = graph.node(parts[0], "power") if len(parts) == 1 else None
+        cubed = power is not None and power.options.get("exponent") == 3 and power.inputs[0] == x
+        if one == x and abs(share - 0.044715) < _NEAR and (cubed or parts == [x, x, x]):
             return True
     return False
 

@@ -79,7 +79,7 @@ class _Walk:
 
     def _node(self, node: Any) -> None:
         if node.op_type == "If":
-            answer = self._branch(node)
+            answer: Sequence[Value | None] = self._branch(node)
         else:
             operator = Operator(
                 name=node.name or "",

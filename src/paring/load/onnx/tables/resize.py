@@ -80,7 +80,7 @@ def _scaled(x: Value, scales: list[float] | None) -> list[int]:
     ]
 
 
-def _places(operator: Operator, old: int, new: int, factor: float, how: str) -> Tensor:
+def _places(old: int, new: int, factor: float, how: str) -> Tensor:
     """Where each new value lies between the old ones."""
     at = torch.arange(new, dtype=torch.float32)  # as precise as ONNX Runtime: at a border it matters
     if how in ("half_pixel", "pytorch_half_pixel"):
@@ -99,7 +99,7 @@ def _nearest(operator: Operator, x: Value, size: list[int], factors: list[float]
     picked = {}
     same = True
     for dim in range(2, x.rank):
-        places = _places(operator, x.shape[dim], size[dim], factors[dim], how)
+        places = _places(x.shape[dim], size[dim], factors[dim], how)
         whole = {
             "floor": places.floor(), "ceil": places.ceil(), "round_prefer_floor": (places - 0.5).ceil(),
             "round_prefer_ceil": (places + 0.5).floor(),
@@ -121,7 +121,7 @@ def _by_products(operator: Operator, x: Value, size: list[int], factors: list[fl
         old, new = x.shape[dim], size[dim]
         if old == new and factors[dim] == 1:
             continue
-        places = _places(operator, old, new, factors[dim], how).clamp(0, old - 1)
+        places = _places(old, new, factors[dim], how).clamp(0, old - 1)
         low = places.floor().long()
         share = (places - low).float()
         matrix = torch.zeros(new, old)
