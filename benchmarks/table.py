@@ -12,15 +12,15 @@ from paring.measure import machine
 RESULTS = Path(__file__).parent / "results"
 
 
-def write(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
-    """Writes `results/NAME.csv`; every row gets the machine, the versions and the day."""
+def write(name: str, rows: Iterable[Mapping[str, object]], script: str = "") -> Path:
+    """Writes `results/NAME.csv`; every row gets the machine, the versions, the day and the script (NAME by default)."""
     conditions = {
         "cpu": machine.cpu(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": " ".join(f"{name}={version}" for name, version in machine.versions().items()),
         "date": datetime.now(UTC).date().isoformat(),
-        "script": f"benchmarks/{name}.py",
+        "script": f"benchmarks/{script or name}.py",
     }
     full = [{**row, **conditions} for row in rows]
     path = RESULTS / f"{name}.csv"

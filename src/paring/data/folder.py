@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,11 @@ class Photos:
             generator=torch.Generator(),  # else it would draw from the generator that everybody shares
         )
         try:
-            for answer in loader:
+            with warnings.catch_warnings():
+                # JAX, which converters load, warns of any fork; the workers never call it
+                warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+                answers = iter(loader)
+            for answer in answers:
                 if isinstance(answer, ParingError):
                     raise answer
                 yield torch.from_numpy(answer).permute(0, 3, 1, 2).contiguous()

@@ -17,9 +17,10 @@ DOORS = Registry(
         "torchvision": "paring.load.packages:open",
         "timm": "paring.load.packages:open",
         "hf": "paring.load.huggingface.door:open",
+        "keras": "paring.load.keras.door:open",
         "onnx": "paring.load.onnx.door:open",
     },
-    extras={"hf": "huggingface", "onnx": "onnx"},
+    extras={"hf": "huggingface", "keras": "keras", "onnx": "onnx"},
 )
 _TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm", "onnx"}  # doors that take a description of each input
 

@@ -1,4 +1,4 @@
-"""Plain functions of a blueprint for arithmetic and arrays: name -> function of tensors with keyword options."""
+"""Plain functions of a blueprint for arithmetic and arrays: name -> function of tensors with options."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ def _cast(x: Tensor, *, dtype: str) -> Tensor:
 def _crop_to(x: Tensor, *, bounds: Sequence[Sequence[int]]) -> Tensor:
     """(dim, start, stop, step) of every dimension that is cut; a negative step goes backwards."""
     for dim, start, stop, step in bounds:
-        last = x.shape[dim] - 1
-        kept = slice(start, stop, step) if step > 0 else slice(last - start, last - stop, -step)
-        x = (x if step > 0 else x.flip(dim))[(slice(None),) * dim + (kept,)]
+        if step < 0:
+            last = x.shape[dim] - 1
+            x, cut = x.flip(dim), slice(last - start, last - stop, -step)
+        else:
+            cut = slice(start, stop, step)
+        x = x[(slice(None),) * dim + (cut,)]
     return x
 
 
@@ -159,7 +162,7 @@ def _select(x: Tensor, *, dim: int, index: int) -> Tensor:
 
 
 def _split(x: Tensor, *, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-    return tuple(torch.split_with_sizes(x, list(sizes), dim))
+    return torch.split_with_sizes(x, list(sizes), dim)
 
 
 def _subtract_from(x: Tensor, *, value: float) -> Tensor:

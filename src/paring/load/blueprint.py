@@ -30,12 +30,14 @@ class Node:
         inputs: what it is given, in order: names of inputs of the network or of earlier nodes; `name:1` is the second
             of several values that a node gives; None is an argument left out.
         options: keyword arguments, JSON values.
+        layer: the earlier node whose module runs here too, where the original calls one layer twice.
     """
 
     name: str
     op: str
     inputs: tuple[str | None, ...]
     options: Mapping[str, Json] = field(default_factory=dict)
+    layer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class Blueprint:
         Raises:
             KeyError, TypeError: a part is missing, or of another kind.
         """
-        nodes = (Node(node["name"], node["op"], tuple(node["inputs"]), node["options"]) for node in data["nodes"])
+        nodes = (
+            Node(node["name"], node["op"], tuple(node["inputs"]), node["options"], node.get("layer"))
+            for node in data["nodes"]
+        )
         return cls(tuple(data["inputs"]), tuple(nodes), tuple(data["outputs"]))
 
 
@@ -85,7 +90,7 @@ class Network(nn.Module):
             if missing or node.name in known:
                 raise ParingError(f"the node {node.name} is out of order", "blueprint", "convert the model again")
             known.add(node.name)
-            made = _make(node)
+            made = None if node.layer in self._modules else _make(node)
             if isinstance(made, nn.Module):
                 self.add_module(node.name, made)
             # a layer is looked up when it runs: whoever replaces the submodule replaces what runs
@@ -102,7 +107,7 @@ class Network(nn.Module):
         keep = {_origin(reference) for reference in wanted}
         for node, function, spent in self._plan:
             given = [None if reference is None else _value(values, reference) for reference in node.inputs]
-            values[node.name] = (function or self.get_submodule(node.name))(*given)
+            values[node.name] = (function or self.get_submodule(node.layer or node.name))(*given)
             for name in spent:
                 if name not in keep:
                     del values[name]

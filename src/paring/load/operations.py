@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from paring.load import aten
 from paring.load.arrays import ARRAYS
+from paring.load.functions import FUNCTIONS
 from paring.load.recurrent import RECURRENT
 
 Maker = Callable[..., Any]
@@ -62,8 +63,8 @@ _LAYERS = (
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear", "Embedding",
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "GroupNorm", "RMSNorm", "Dropout",
     "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax",
-    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh", "CELU", "Threshold",
-    "LocalResponseNorm",
+    "Hardswish", "Hardsigmoid", "Softplus", "Softsign", "Mish", "Hardtanh", "CELU", "GLU", "LogSigmoid", "Hardshrink",
+    "Softshrink", "Tanhshrink", "Threshold", "LocalResponseNorm",
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
@@ -84,6 +85,7 @@ OPERATIONS: dict[str, Maker] = {
     "aten": aten.make,
     "number": aten.number,
     "size": _function(aten.size),
-    **{name: _function(function) for name, function in ARRAYS.items()},
+    **{name: _function(function) for name, function in FUNCTIONS.items()},
+    **{f"array.{name}": _function(function) for name, function in ARRAYS.items()},
     **RECURRENT,
 }

@@ -66,7 +66,7 @@ def fitted(model: Model, task: Task) -> Model:
                 str(model.source),
                 "take the tokenizer that the model was trained with: leave the option tokenizer out",
             )
-        free = {size: length for size, length in zip(own.shape, given.sized(1), strict=True) if size in own.free}
+        free = {str(size): length for size, length in zip(own.shape, given.sized(1), strict=True) if size in own.free}
         inputs.append(replace(own, name=given.name, free=free))
     model = replace(model, inputs=tuple(inputs))
     classes = model.outputs[0].shape[-1]

@@ -116,6 +116,44 @@ def test_networks_come_back_with_their_layers(name: str, tmp_path: Path) -> None
     )
 
 
+LAYERS = {
+    "Conv1d": (nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (4, 9)),
+    "Conv2d": (
+        nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 3), groups=2, bias=False),
+        (4, 9, 9),
+    ),
+    "Conv2d same": (nn.Conv2d(4, 6, 4, padding="same", dilation=2), (4, 9, 9)),
+    "Conv3d": (nn.Conv3d(2, 4, 3, stride=(1, 2, 1), padding=1), (2, 5, 5, 5)),
+    "ConvTranspose1d": (nn.ConvTranspose1d(4, 6, 3, stride=2, output_padding=1, groups=2), (4, 5)),
+    "ConvTranspose2d": (nn.ConvTranspose2d(4, 6, 3, stride=(2, 3), padding=1, dilation=2, bias=False), (4, 5, 5)),
+    "Linear": (nn.Linear(4, 3, bias=False), (5, 4)),
+    "BatchNorm1d": (nn.BatchNorm1d(4, eps=1e-2), (4,)),
+    "BatchNorm2d": (nn.BatchNorm2d(4, affine=False), (4, 3, 3)),
+    "LayerNorm": (nn.LayerNorm((3, 4), eps=1e-2), (3, 4)),
+    "GroupNorm": (nn.GroupNorm(2, 4, eps=1e-2), (4, 3, 3)),
+    "LeakyReLU": (nn.LeakyReLU(0.3), (4,)),
+    "Hardtanh": (nn.Hardtanh(-0.5, 2.0), (4,)),
+    "ReLU6": (nn.ReLU6(inplace=True), (4,)),
+    "GELU": (nn.GELU(approximate="tanh"), (4,)),
+    "Hardswish": (nn.Hardswish(), (4,)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_comes_back_as_itself_with_its_options(kind: str, tmp_path: Path) -> None:
+    layer, shape = LAYERS[kind]
+    for tensor in layer.state_dict().values():
+        if tensor.is_floating_point():
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    module = nn.Sequential(nn.Identity(), nn.Sequential(layer)).eval()
+    x = 4 * torch.randn(3, *shape)
+    model = load.open(export(module, tmp_path / "m.pt2", torch.zeros(2, *shape)))
+    assert type(layer).__name__ in {type(one).__name__ for one in model.module.modules()} or kind == "ReLU6"
+    with torch.inference_mode():
+        wanted = module(x.clone())
+    torch.testing.assert_close(model({model.inputs[0].name: x.clone()})["output"], wanted, rtol=0, atol=1e-6)
+
+
 def test_it_takes_a_tasks_names_and_can_be_trained(tmp_path: Path) -> None:
     from paring.train.config import TrainConfig
     from paring.train.loop import fit

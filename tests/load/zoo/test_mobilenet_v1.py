@@ -10,9 +10,9 @@ PAIRS += [(1024, 1024)]
 
 @pytest.mark.parametrize(
     ("width", "size", "millions_of_macs", "millions_of_parameters"),
-    [  # Howard et al. 2017, arXiv:1704.04861, Table 6 (width) and Table 7 (resolution; it has 290 for 160). The authors'
-        # release (tensorflow/models, research/slim/nets/mobilenet_v1.md) has the same, but 317 for width 0.75 and 150
-        # for 0.5: our count agrees with the paper.
+    [  # Howard et al. 2017, arXiv:1704.04861, Tables 6 and 7, as remembered: the paper was not looked up again, and has
+        # 290 for resolution 160. The authors' release (tensorflow/models, research/slim/nets/mobilenet_v1.md) says 291
+        # there, but 317 for width 0.75 and 150 for 0.5; these two are counted by us.
         (1.0, 224, 569, 4.2),
         (0.75, 224, 325, 2.6),
         (0.5, 224, 149, 1.3),

@@ -17,7 +17,7 @@ def test_costs_as_published(costs, name, blocks, millions):
 
 
 def test_resnet56_macs_as_published(costs):
-    """Li et al. 2017, "Pruning Filters for Efficient ConvNets", arXiv:1608.08710, Table 1: 1.25e8 (not looked up again)."""
+    """Li et al. 2017, "Pruning Filters for Efficient ConvNets", arXiv:1608.08710, Table 1: 1.25e8 (as remembered)."""
     assert costs("resnet56", (3, 32, 32))[1] == pytest.approx(1.25e8, rel=0.005)
 
 

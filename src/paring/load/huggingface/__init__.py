@@ -1,1 +1,1 @@
-"""Models of the `transformers` library: `hf:NAME_OR_FOLDER`, and `hf:MODEL_TYPE(config={…})` for an architecture alone."""
+"""Models of `transformers`: `hf:NAME_OR_FOLDER`, or an architecture alone, `hf:MODEL_TYPE(config={…})`."""

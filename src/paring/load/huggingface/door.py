@@ -223,6 +223,9 @@ def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, 
     except Exception as error:  # a damaged file or a wrong one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(f"its weights cannot be loaded: {reason}", checkpoint.name, "copy it again") from error
+    for tensor in (*module.parameters(), *module.buffers()):
+        # as it lies in a model built anew: where a tensor lies in memory chooses the kernel, and with it the last bit
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     drawn = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
     body = [name for name in drawn if _in_body(name, module)]
     if body:
@@ -236,7 +239,7 @@ def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, 
 
 def _in_body(name: str, module: nn.Module) -> bool:
     """Whether a tensor is none of the head's; an encoder's pooler, which nothing reads, counts as head."""
-    prefix = f"{module.base_model_prefix}."  # type: ignore[operator]
+    prefix = f"{module.base_model_prefix}."
     base = getattr(module, str(module.base_model_prefix), None)
     return ".pooler." not in f".{name}" and (base is None or name.startswith(prefix))
 

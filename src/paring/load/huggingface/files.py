@@ -1,4 +1,4 @@
-"""What a checkpoint's folder says: configuration, tokenizer, image preprocessing, pooling. Nothing in it is executed."""
+"""What a checkpoint says: configuration, tokenizer, image preprocessing, pooling. Nothing in it is executed."""
 
 from __future__ import annotations
 

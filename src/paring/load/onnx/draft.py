@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paring.core.model import Json
+from paring.load.arrays import ARRAYS
 from paring.load.blueprint import Blueprint, Names, Network, Node
 from paring.load.operations import OPERATIONS
 
@@ -107,7 +108,8 @@ class Draft:
 
     def blueprint(self) -> Blueprint:
         """What was made."""
-        return Blueprint(tuple(self.inputs), tuple(self.nodes.values()), tuple(self.outputs))
+        nodes = (replace(node, op=_named(node.op)) for node in self.nodes.values())
+        return Blueprint(tuple(self.inputs), tuple(nodes), tuple(self.outputs))
 
     def network(self) -> Network:
         """The network with its weights, in eval mode."""
@@ -135,7 +137,7 @@ class Draft:
         """Adds a node, or does its work at once where all that it needs is known. Gives its values."""
         with torch.no_grad():
             if inputs and all(value is not None and value.known for value in inputs) and not tensors:
-                function = OPERATIONS[op](**options)
+                function = OPERATIONS[_named(op)](**options)
                 given = [[value.at[i] for value in inputs if value is not None] for i in range(len(BATCHES))]
                 same = all(value.constant is not None for value in inputs if value is not None)
                 first = _tuple(function(*given[0]))
@@ -143,7 +145,7 @@ class Draft:
                 return [Value(pair, known=True) for pair in zip(first, second, strict=True)]
             references = tuple(None if value is None else self.reference(value) for value in inputs)
             with torch.device("meta"):
-                function = OPERATIONS[op](**options)
+                function = OPERATIONS[_named(op)](**options)
                 if isinstance(function, nn.Module):
                     function.eval()
                 found = [
@@ -207,3 +209,8 @@ class Draft:
 
 def _tuple(answer: Any) -> tuple[Tensor, ...]:
     return (answer,) if isinstance(answer, Tensor) else tuple(answer)
+
+
+def _named(op: str) -> str:
+    """The name of an operation in the table; ours of arrays have a prefix there."""
+    return f"array.{op}" if op in ARRAYS else op

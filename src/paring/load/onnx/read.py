@@ -59,7 +59,7 @@ def _opset(proto: Any, where: str) -> int:
     opset = next((one.version for one in proto.opset_import if one.domain in _OWN), 0)
     if proto.ir_version > format_ or opset > newest:
         raise ParingError(
-            f"has opset {opset} in format {proto.ir_version}, known are up to {newest} and {format_}",
+            f"has opset {opset} in format {proto.ir_version}, known are those up to {newest} and {format_}",
             where,
             "update onnx and onnxruntime, or export it again with an older opset_version",
         )

@@ -119,7 +119,7 @@ def _activation(graph: _Graph, node: Node) -> bool:
     return any(_gated(graph, node, number, x, gate) for x, gate in (factors, factors[::-1]))
 
 
-def _gated(graph: _Graph, node: Node, number: float, x: str, gate: str) -> bool:  # noqa: PLR0911
+def _gated(graph: _Graph, node: Node, number: float, x: str, gate: str) -> bool:  # noqa: PLR0911 (a table of cases)
     def near(wanted: float) -> bool:
         return abs(number - wanted) < _NEAR
 
@@ -148,6 +148,10 @@ def _scaled(graph: _Graph, reference: str, x: str, by: float) -> bool:
     return factors == [x] and abs(number - by) < _NEAR
 
 
+def _is_cube(power: Node | None, x: str) -> bool:
+    return power is not None and power.options.get("exponent") == 3 and power.inputs[0] == x
+
+
 def _cubic(graph: _Graph, reference: str, x: str) -> bool:
     """Whether a value is sqrt(2/π) (x + 0.044715 x³)."""
     number, factors = _factors(graph, reference)
@@ -156,9 +160,8 @@ def _cubic(graph: _Graph, reference: str, x: str) -> bool:
         return False
     for one, other in (total.inputs, total.inputs[::-1]):
         share, parts = _factors(graph, str(other))
-        power = graph.node(parts[0], "power") if len(parts) == 1 else None
-        cubed = power is not None and power.options.get("exponent") == 3 and power.inputs[0] == x
-        if one == x and abs(share - 0.044715) < _NEAR and (cubed or parts == [x, x, x]):
+        cubed = len(parts) == 1 and _is_cube(graph.node(parts[0], "power"), x)
+        if one == x and abs(share - 0.044715) < _NEAR and (parts == [x, x, x] or cubed):
             return True
     return False
 

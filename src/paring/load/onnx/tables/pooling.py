@@ -21,7 +21,7 @@ def _window(operator: Operator) -> tuple[int, list[int], list[int], list[int], P
 
 
 def _ceiled(operator: Operator, wanted: Pads, kernel: list[int], stride: list[int], dilation: list[int]) -> Pads:
-    """The pads with which rounding down gives what `ceil_mode` gives: windows begin inside, or in the pad before."""
+    """The pads with which rounding down gives what `ceil_mode` gives: no last window begins in the pad behind."""
     result = []
     for s, (before, after), k, step, d in zip(operator[0].shape[2:], wanted, kernel, stride, dilation, strict=True):
         reach = (k - 1) * d + 1

@@ -1,11 +1,11 @@
 """Recurrent layers: ONNX orders the gates otherwise than torch, and gives the sequence with its directions apart."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from paring.core.model import Json
 from paring.load.onnx.build import Builder, Operator
 from paring.load.onnx.draft import Cannot, Value
 
@@ -18,30 +18,32 @@ def recurrent(operator: Operator) -> Sequence[Value | None]:
     kind, size = operator.kind, int(operator.attribute("hidden_size"))
     direction = operator.attribute("direction", "forward")
     count = 2 if direction == "bidirectional" else 1
-    op, more = _options(operator, count)
+    options = _options(operator, count)
     x = operator[0]
     first = bool(operator.attribute("layout", 0))
     x = x if first else operator.permute(x, [1, 0, 2])
     _full_length(operator, x.shape[1])
     weights = [operator.needed(index, "weight") for index in (1, 2)]
     bias = operator.constant(3, "bias")
-    states = [_state(operator, operator.get(5 + index), first) for index in range(2 if kind == "LSTM" else 1)]
+    states: list[Value | None] = [None, None] if kind == "LSTM" else [None]
+    for index in range(len(states)):
+        states[index] = _state(operator, operator.get(5 + index), first)
     steps, ends = [], []
     for one in range(count):
         backwards = direction == "reverse" or one == 1
         own = [None if state is None else operator.emit("select", state, dim=1, index=one) for state in states]
         given = operator.emit("flip", x, dims=[1]) if backwards else x
         answer = operator.layers(
-            op, given, *(own if any(own) else ()),
-            tensors=_tensors(kind, op, [w[one] for w in weights], None if bias is None else bias[one]),
-            input_size=x.shape[2], hidden_size=size, **more,
+            options["op"], given, *(own if any(own) else ()),
+            tensors=_tensors(kind, options["op"], [w[one] for w in weights], None if bias is None else bias[one]),
+            input_size=x.shape[2], hidden_size=size, **options["more"],
         )  # fmt: skip
         steps.append(operator.emit("flip", answer[0], dims=[1]) if backwards else answer[0])
         ends.append(answer[1:])
     return _answer(operator, steps, ends, first)
 
 
-def _options(operator: Operator, count: int) -> tuple[str, dict[str, Json]]:
+def _options(operator: Operator, count: int) -> dict[str, Any]:
     kind = operator.kind
     found = operator.attribute("activations") or _USUAL[kind] * count
     wanted = [name.capitalize() for name in found]
@@ -52,12 +54,12 @@ def _options(operator: Operator, count: int) -> tuple[str, dict[str, Json]]:
     if kind == "RNN":
         if len(set(wanted)) > 1 or wanted[0] not in ("Tanh", "Relu"):
             raise Cannot(f"its activations are {', '.join(found)}")
-        return "Unrolled", {"kind": "rnn", "activation": wanted[0].lower()}
+        return {"op": "Unrolled", "more": {"kind": "rnn", "activation": wanted[0].lower()}}
     if wanted != _USUAL[kind] * count:
         raise Cannot(f"its activations are {', '.join(found)}, not torch's {', '.join(_USUAL[kind])}")
     if kind == "GRU" and not operator.attribute("linear_before_reset", 0):
-        return "Unrolled", {"kind": "gru", "reset_after": False}
-    return kind, {}
+        return {"op": "Unrolled", "more": {"kind": "gru", "reset_after": False}}
+    return {"op": kind, "more": {}}
 
 
 def _full_length(operator: Operator, steps: int) -> None:

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -138,7 +138,8 @@ def expand(operator: Operator) -> Value:
     x, wanted = operator[0], operator[1]
     if not wanted.known:
         raise Cannot("its shape depends on values")
-    both = [np.broadcast_shapes(s, tuple(_sizes(t))) for s, t in zip(x.shapes, wanted.at, strict=True)]
+    together: Any = torch.broadcast_shapes
+    both = [together(s, _sizes(t)) for s, t in zip(x.shapes, wanted.at, strict=True)]
     return _broadcast(operator, x, both)
 
 
@@ -188,15 +189,14 @@ def concat(operator: Operator) -> Value:
         return values[0]
     grown = {one for value in values for one in value.grows if one != dim}
     if len(grown) == 1 and not all(value.known for value in values):
-        values = [_for_each_sample(operator, value, *grown) for value in values]
+        (batch,) = grown
+
+        def spread(value: Value) -> Value:
+            sizes = [(*s[:batch], b, *s[batch + 1 :]) for s, b in zip(value.shapes, BATCHES, strict=True)]
+            return _broadcast(operator, value, sizes)
+
+        values = [value if batch in value.grows or value.shape[batch] != 1 else spread(value) for value in values]
     return operator.emit("concatenate", *values, dim=dim)
-
-
-def _for_each_sample(operator: Operator, value: Value, dim: int) -> Value:
-    if dim in value.grows or value.shape[dim] != 1:
-        return value
-    shapes = [(*s[:dim], batch, *s[dim + 1 :]) for s, batch in zip(value.shapes, BATCHES, strict=True)]
-    return _broadcast(operator, value, shapes)
 
 
 def pad(operator: Operator) -> Value:
