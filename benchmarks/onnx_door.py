@@ -106,7 +106,8 @@ def export(made: Made, path: Path, exporter: str, opset: int, free: bool) -> Non
     if exporter == "newer":
         options["verbose"] = False
         if free:
-            options["dynamic_shapes"] = (tuple({0: torch.export.Dim("batch")} for _ in inputs),)
+            each = tuple({0: torch.export.Dim("batch")} for _ in inputs)
+            options["dynamic_shapes"] = (each,) if isinstance(module, Logits) else each
     elif free:
         options |= {"output_names": ["out"], "dynamic_axes": {name: {0: "batch"} for name in [*names, "out"]}}
     with quiet():
