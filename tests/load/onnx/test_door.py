@@ -173,7 +173,8 @@ def test_what_every_sample_shares_is_repeated(write: Any) -> None:
 @pytest.mark.parametrize(
     "node",
     [
-        ("Gather", ["x", "zero"], ["y"], {}), ("Softmax", ["x"], ["y"], {"axis": 0}), ("Squeeze", ["x", "z"], ["y"], {}),
+        ("Gather", ["x", "zero"], ["y"], {}), ("Softmax", ["x"], ["y"], {"axis": 0}), ("Squeeze", ["x",
+        "z"], ["y"], {}),
         ("ReduceSum", ["x", "z"], ["y"], {}), ("Reshape", ["x", "mix"], ["y"], {}),
     ],
 )  # fmt: skip
