@@ -10,8 +10,9 @@ from torch import nn
 from paring import load
 from paring.core.entry import parse
 from paring.core.errors import ParingError, UnknownName
+from paring.core.model import Model
 from paring.core.quiet import quiet
-from paring.load import saved
+from paring.load import prove, saved
 from paring.testing.doors import DoorContract
 
 with quiet():
@@ -73,7 +74,9 @@ def folder(kind: str, values: dict, path: Path, auto=None) -> nn.Module:
     auto = auto or (AutoModelForSequenceClassification if kind in TEXTS else AutoModelForImageClassification)
     torch.manual_seed(5)
     with quiet():
-        model = auto.from_config(AutoConfig.for_model(kind, **values)).eval()
+        config = AutoConfig.for_model(kind, **values)
+        config.architectures = []
+        model = auto.from_config(config).eval()
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and "running_var" not in name:
                 tensor.add_(torch.randn_like(tensor) * 0.05)
@@ -101,8 +104,9 @@ class TestTexts(DoorContract):
         return (16,)
 
     @pytest.fixture
-    def batch(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def batch(self, model: Model) -> tuple[torch.Tensor, ...]:
         """Each text has a first token: attention to nothing at all is not defined."""
+        batch = tuple(torch.from_numpy(array) for array in prove.samples(model.inputs))
         batch[1][:, 0] = 1
         return batch
 

@@ -178,7 +178,9 @@ def _limit(config: Mapping[str, Json]) -> int | None:
 
 def _config(values: Mapping[str, Json], where: str) -> Any:
     try:
-        return AutoConfig.for_model(**values)
+        made = AutoConfig.for_model(**values)
+        made.architectures = made.architectures or []  # transformers goes through it where a type has two classes
+        return made
     except Exception as error:  # a value of another type fails in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(f"its configuration is refused: {reason}", where, "see transformers' class for it") from error
@@ -223,6 +225,9 @@ def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, 
     except Exception as error:  # a damaged file or a wrong one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(f"its weights cannot be loaded: {reason}", checkpoint.name, "copy it again") from error
+    for tensor in (*module.parameters(), *module.buffers()):
+        # mapped from the file they lie anywhere; where in memory they start chooses the kernel, and so the last bits
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     drawn = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
     body = [name for name in drawn if _in_body(name, module)]
     if body:
