@@ -247,3 +247,8 @@ def test_an_unknown_option_names_the_nearest() -> None:
 
     with pytest.raises(UnknownName, match="'length'"):
         door.tokenization(parse("hf:bert(lenght=3)"))
+
+
+def test_a_long_configuration_is_no_path() -> None:
+    values = {**TEXTS["distilbert"], "id2label": {str(i): f"class number {i}" for i in range(40)}}
+    assert load.open(f"hf:distilbert(config={values}, classes=40)").outputs[0].shape == ("batch", 40)
