@@ -58,7 +58,7 @@ def main() -> None:
             {
                 "who": who, "metric": record.metric, "value": f"{record.value:.6g}", "unit": record.unit,
                 "spread": "" if record.spread is None else f"{record.spread:.3g}", "samples": record.samples,
-                "threads": 1, "tokens": 128, "device": record.device,
+                "tokens": 128, "device": record.device,
             }
         )  # fmt: skip
 

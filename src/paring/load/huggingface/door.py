@@ -178,7 +178,9 @@ def _limit(config: Mapping[str, Json]) -> int | None:
 
 def _config(values: Mapping[str, Json], where: str) -> Any:
     try:
-        return AutoConfig.for_model(**values)
+        made = AutoConfig.for_model(**values)
+        made.architectures = made.architectures or []  # transformers goes through it where a type has two classes
+        return made
     except Exception as error:  # a value of another type fails in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(f"its configuration is refused: {reason}", where, "see transformers' class for it") from error
