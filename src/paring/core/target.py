@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -117,12 +117,23 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileTensor:
-    """A tensor of an exported file: name, type, sizes, bytes of its stored values (0 where it is computed)."""
+    """A tensor of an exported file.
+
+    Attributes:
+        name: as in the file.
+        dtype: as in the file.
+        shape: sizes.
+        bytes: of its stored values; 0 where it is computed.
+        scales: one, or one per channel, where it holds integers that stand for scale × (integer − zero point).
+        zero_points: as many.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     bytes: int
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +141,16 @@ class Contents:
     """What an exported file holds.
 
     Attributes:
-        operators: how often each occurs.
+        operators: how often each occurs, quantize and dequantize among them where the file has them.
         tensors: in the order of the file.
+        quantized: of the operators that compute, how often each runs on integers; those at the ends do not count.
+        in_float: (operator, its first output) of each operator that computes on floats.
     """
 
     operators: Mapping[str, int]
     tensors: tuple[FileTensor, ...]
+    quantized: Mapping[str, int] = field(default_factory=dict)
+    in_float: tuple[tuple[str, str], ...] = ()
 
 
 @runtime_checkable
