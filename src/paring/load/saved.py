@@ -25,8 +25,8 @@ FORMAT = "paring.model/1"
 _PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
     "edit",
-    {"call": "paring.load.call:replay", "quantize.static": "paring.steps.quantize.static:replay"},
-    extras={"quantize.static": "quantize"},
+    {"call": "paring.load.call:replay", "quantize": "paring.steps.quantize.fixed:replay"},
+    extras={"quantize": "quantize"},
 )
 BUILDERS = Registry(
     "front door",

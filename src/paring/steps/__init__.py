@@ -14,7 +14,7 @@ STEPS = Registry(
 )
 
 # kind of invariant -> a function of (model, invariant) that returns None, or in words how it is broken
-INVARIANTS = Registry("invariant", {"scale": "paring.steps.quantize.static:scale_holds"})
+INVARIANTS = Registry("invariant", {"scale": "paring.steps.quantize.fixed:scale_holds"})
 
 
 def keep_invariants(model: Model) -> None:

@@ -1,6 +1,7 @@
 """`quantize.static` keeps the contract of steps, and says what it cannot do."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
+from paring.load import saved
 from paring.measure.accuracy import sqnr
-from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig, scale_holds
+from paring.steps.quantize.fixed import scale_holds
+from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
 from paring.testing.models import TinyTask
 from paring.testing.steps import StepContract
 
@@ -109,3 +112,47 @@ class TestQuantizeStatic(StepContract):
         monkeypatch.setattr(TinyTask, "batches", lambda self, split, size, **options: iter([batch]))
         result = QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=1)), context)
         assert torch.isfinite(result(batch.inputs)["output"]).all()
+
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ({"weights": "int4"}, "cannot execute int4 weights"),
+            ({"layers": {"@last": {"activations": "int16"}}}, "cannot execute int16 activations"),
+        ],
+    )
+    def test_bits_that_the_target_lacks_are_refused(
+        self, model: Model, context: Context, options: dict[str, object], problem: str
+    ) -> None:
+        int8 = frozenset({"float32", "int8"})
+        with pytest.raises(ParingError, match=problem) as caught:
+            QuantizeStatic().apply(
+                model, StaticConfig.model_validate(options), replace(context, limits=Limits(int8, int8))
+            )
+        assert "one of float32, int8" in caught.value.remedy
+
+    @pytest.mark.parametrize(
+        ("options", "codes"),
+        [
+            ({"weights": "int4"}, 15),
+            ({"granularity": "tensor"}, 255),
+            ({"symmetric": True}, 255),
+            ({"activations": "int16"}, 255),
+            ({"weights": "int4", "layers": {"@depthwise": {"weights": "int8"}, "@first": {"weights": "int8"}}}, 15),
+        ],
+    )
+    def test_weights_take_as_many_values_as_their_bits_allow(
+        self, model: Model, context: Context, options: dict[str, object], codes: int, tmp_path: Path
+    ) -> None:
+        given = {"calibration": {"samples": 32}, **options}
+        result = QuantizeStatic().apply(model, StaticConfig.model_validate(given), context)
+        scales = {one.layer: one.value for one in result.invariants}
+        assert {len(one) for one in scales.values()} == ({1} if "granularity" in options else {8, 10})
+        weight = result.module.get_parameter("classifier.weight")
+        scale = torch.tensor(scales["classifier"]).reshape(-1, 1)
+        used = (weight / scale).round().abs().max()
+        assert codes // 2 * 0.9 < used <= codes // 2 * 4  # clipped to ± codes // 2 where the graph rounds it
+        batch = next(iter(TinyTask().batches("test", 48)))
+        again = saved.load(saved.save(result, tmp_path / "m.safetensors"))
+        assert torch.equal(again(batch.inputs)["output"], result(batch.inputs)["output"])
+        worst = 8 if codes == 15 else 20
+        assert sqnr(model(batch.inputs)["output"].numpy(), result(batch.inputs)["output"].numpy()) > worst

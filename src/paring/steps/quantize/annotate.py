@@ -22,6 +22,7 @@ from torchao.quantization.pt2e.quantizer import (
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from paring.core.model import Skipped
+from paring.steps.select import Choosable
 
 aten = torch.ops.aten
 
@@ -92,16 +93,15 @@ class Specs:
 
 
 class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
-    """Marks every tensor that becomes int8; `skipped` names what stays in float, and why.
+    """Marks every tensor that becomes an integer; `skipped` names what stays in float, and why.
 
     Args:
-        specs: how to quantize.
-        keep_float: whether the layer of that name stays in float.
+        specs: name of a layer -> how it is quantized, None where the recipe keeps it in float.
     """
 
-    def __init__(self, specs: Specs, keep_float: Callable[[str], bool] = lambda name: False) -> None:
+    def __init__(self, specs: Callable[[str], Specs | None]) -> None:
         super().__init__()
-        self.specs, self.keep_float = specs, keep_float
+        self.specs = specs
         self.skipped: list[Skipped] = []
         self.layers: list[str] = []
 
@@ -111,28 +111,31 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             if node.op != "call_function" or not _is_float(node):
                 continue
             name = layer_of(node)
-            if self.keep_float(name):
+            specs = self.specs(name)
+            if specs is None:
                 self.skipped.append(Skipped(name, "kept in float, as the recipe asks"))
             else:
-                self._annotate(node, name)
+                self._annotate(node, name, specs)
         return model
 
     def validate(self, model: GraphModule) -> None:
         """Nothing to check: rules that do not apply leave a node in float."""
 
-    def _annotate(self, node: Node, name: str) -> None:
-        act = self.specs.activation
+    def _annotate(self, node: Node, name: str, specs: Specs) -> None:
+        act = specs.activation
         target: Any = node.target
         if target in WEIGHTED:
             data, weight = node.all_input_nodes[0], node.all_input_nodes[1]
             if not _is_parameter(weight):
                 self.skipped.append(Skipped(name, "its weight is computed by the network, not stored"))
                 return
-            inputs = {data: act, weight: self.specs.weight(_channel_axis(node))}
+            inputs = {data: act, weight: specs.weight(_channel_axis(node))}
             _mark(node, inputs, None if fused_activation(node) else act)
             self.layers.append(name)
         elif target in FUSED and (source := _source(node)) is not None and fused_activation(source) is node:
-            _mark(node, {}, act if Q_ANNOTATION_KEY in source.meta else None)
+            # what its layer computes with, as the sum that it follows is no tensor of its own
+            of_sum = self.specs(layer_of(source)) if Q_ANNOTATION_KEY in source.meta else None
+            _mark(node, {}, of_sum and of_sum.activation)
         elif target in COMPUTED:
             inputs = {n: act for n in node.all_input_nodes if _is_float(n)}
             _mark(node, inputs, None if fused_activation(node) else act)
@@ -155,6 +158,34 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             _mark(node, {n: act for n in node.all_input_nodes if _is_float(n)}, fixed)
         else:
             self.skipped.append(Skipped(name, f"{target} has no int8 rule"))
+
+
+def choosable(graph: GraphModule) -> list[Choosable]:
+    """The layers of a graph that a recipe can name, in the order of execution.
+
+    Kinds: `conv`, `depthwise`, `linear` for layers with weights, `first` and `last` of these, `layer` for any other.
+    """
+    kinds: dict[str, set[str]] = {}
+    weighted = []
+    for node in graph.graph.nodes:
+        if node.op != "call_function" or not _is_float(node):
+            continue
+        known = kinds.setdefault(layer_of(node), set())
+        if node.target in WEIGHTED:
+            known.add(_kind(node))
+            weighted.append(known)
+    if weighted:
+        weighted[0].add("first")
+        weighted[-1].add("last")
+    return [Choosable(name, frozenset(found or {"layer"})) for name, found in kinds.items()]
+
+
+def _kind(node: Node) -> str:
+    if node.target is aten.linear.default:
+        return "linear"
+    channels = node.all_input_nodes[0].meta["val"].shape[1]
+    groups = node.args[6] if len(node.args) > 6 else 1
+    return "depthwise" if groups == channels > 1 else "conv"
 
 
 def layer_of(node: Node) -> str:

@@ -1,10 +1,12 @@
 """A model as a graph of ATen operators, and such a graph with int8 scales in it (torchao PT2E)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import torch
+from torch import nn
 from torch.fx import GraphModule, Node
 
 from paring.core.errors import ParingError
@@ -13,11 +15,13 @@ from paring.core.quiet import quiet
 
 with quiet():  # torchao tells of its GPU kernels when it is imported
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
 
-from paring.steps.quantize.annotate import Annotator, layer_of
+from paring.steps.quantize.annotate import WEIGHTED, Annotator, layer_of
 from paring.steps.quantize.observers import KnownScales
 
-_per_channel = "quantize_per_channel"
+_decomposed = torch.ops.quantized_decomposed
+_QUANTIZE = {_decomposed.quantize_per_channel.default, _decomposed.quantize_per_tensor.default}
 
 
 def capture(model: Model) -> GraphModule:
@@ -46,8 +50,66 @@ def capture(model: Model) -> GraphModule:
     return graph
 
 
+def fold(graph: GraphModule, *, biases: bool = False) -> GraphModule:
+    """The graph with batch norm folded into the layers before, in tensors of its own.
+
+    Args:
+        graph: as `capture` gives it; it is changed and returned.
+        biases: give every layer with a weight a bias, so that a repair can write into it.
+    """
+    with quiet():
+        _fuse_conv_bn_(graph)
+        _fuse_linear_bn_(graph)
+    for name, parameter in list(graph.named_parameters()):
+        owner, _, last = name.rpartition(".")
+        setattr(graph.get_submodule(owner), last, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+    if biases:
+        for layer in weighted(graph):
+            if layer.bias is None:
+                _add_bias(graph, layer)
+        graph.recompile()
+    return graph
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A layer with a weight, in a graph.
+
+    Attributes:
+        name: of the layer.
+        node: the operator.
+        weight: path of the weight.
+        bias: path of the bias; None where there is none.
+        observer: path of what observes the weight; None before `prepare`, and in a layer that stays in float.
+        axis: of the weight's output channels.
+    """
+
+    name: str
+    node: Node
+    weight: str
+    bias: str | None
+    observer: str | None
+    axis: int
+
+
+def weighted(graph: GraphModule) -> list[Weighted]:
+    """The layers whose weight is stored, in the order of execution, of a graph prepared or not."""
+    found = []
+    for node in graph.graph.nodes:
+        if node.op != "call_function" or node.target not in WEIGHTED:
+            continue
+        weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
+        observer = str(weight.target) if weight.op == "call_module" else None
+        if observer is not None:
+            weight = weight.args[0]
+        if weight.op == "get_attr":
+            path = None if bias is None else str(bias.target)
+            found.append(Weighted(layer_of(node), node, str(weight.target), path, observer, WEIGHTED[node.target]))
+    return found
+
+
 def prepare(graph: GraphModule, annotator: Annotator) -> GraphModule:
-    """The graph with batch norm folded and an observer at every tensor that becomes int8."""
+    """The graph with batch norm folded and an observer at every tensor that becomes an integer."""
     with quiet():
         prepared: GraphModule = prepare_pt2e(graph, annotator)
     return prepared
@@ -63,11 +125,11 @@ def convert(prepared: GraphModule) -> GraphModule:
 
 
 def observers(prepared: GraphModule) -> dict[str, Any]:
-    """The observers of a prepared graph by name, in the order of the graph; a shared one comes once a name."""
+    """The observers of activations in a prepared graph by name, in its order; a shared one comes once a name."""
     return {
         str(node.target): prepared.get_submodule(str(node.target))
         for node in prepared.graph.nodes
-        if node.op == "call_module" and str(node.target).startswith("activation_post_process")
+        if _observes(node) and node.args[0].op != "get_attr"
     }
 
 
@@ -80,33 +142,68 @@ def observed_layer(prepared: GraphModule, observer: str) -> str:
     raise KeyError(observer)
 
 
-def activation_scales(prepared: GraphModule) -> dict[str, Json]:
-    """Scale and zero point of every activation, after calibration, by the observer's name."""
-    found: dict[str, Json] = {}
+def fix_weights(prepared: GraphModule) -> None:
+    """Finds the scales of the weights, and puts them in the place of the observers."""
+    for layer in weighted(prepared):
+        if layer.observer is not None:
+            observer: Any = prepared.get_submodule(layer.observer)
+            observer(prepared.get_parameter(layer.weight))
+            setattr(prepared, layer.observer, KnownScales(observer, *observer.calculate_qparams()))
+
+
+def fix_activations(prepared: GraphModule) -> None:
+    """Puts the scales that calibration found in the place of the observers."""
+    known: dict[Any, KnownScales] = {}  # one observer may stand under several names
     for name, observer in observers(prepared).items():
-        if getattr(observer, "ch_axis", None) in (None, -1):
-            scale, zero_point = observer.calculate_qparams()
-            found[name] = [float(scale), int(zero_point)]
+        if observer not in known:
+            known[observer] = KnownScales(observer, *observer.calculate_qparams())
+        setattr(prepared, name, known[observer])
+
+
+def per_tensor_scales(prepared: GraphModule) -> dict[str, Json]:
+    """Scale and zero point of every tensor that has one of each, by its observer's name; to be called once fixed.
+
+    Scales per channel are tensors of the graph; these are numbers in its text, which a saved model keeps as data.
+    """
+    found: dict[str, Json] = {}
+    for node in prepared.graph.nodes:
+        if _observes(node):
+            observer: Any = prepared.get_submodule(str(node.target))
+            if getattr(observer, "ch_axis", None) in (None, -1):
+                scale, zero_point = observer.calculate_qparams()
+                found[str(node.target)] = [float(scale), int(zero_point)]
     return found
 
 
-def set_activation_scales(prepared: GraphModule, scales: Mapping[str, Json]) -> None:
-    """Puts saved scales in the place of the activations' observers."""
-    for name, observer in observers(prepared).items():
-        if name in scales:
-            scale, zero_point = scales[name]
-            known = KnownScales(observer, torch.tensor([scale]), torch.tensor([zero_point], dtype=torch.int32))
-            setattr(prepared, name, known)
+def set_per_tensor_scales(prepared: GraphModule, scales: Mapping[str, Json]) -> None:
+    """Puts what `per_tensor_scales` gave in the place of the observers."""
+    for name, (scale, zero_point) in scales.items():
+        observer = prepared.get_submodule(name)
+        known = KnownScales(observer, torch.tensor([scale]), torch.tensor([zero_point], dtype=torch.int32))
+        setattr(prepared, name, known)
 
 
 def weight_scales(graph: GraphModule) -> dict[str, list[float]]:
-    """Layer -> the scales of its weight, one per output channel, as a converted graph holds them."""
+    """Layer -> the scales of its weight, one per output channel or a single one, as a converted graph holds them."""
     found: dict[str, list[float]] = {}
     for node in graph.graph.nodes:
-        if _per_channel in str(node.target) and "dequantize" not in str(node.target):
-            scales = _attribute(graph, node.args[1])
-            found[_consumer(node)] = [float(scale) for scale in scales]
+        if node.target in _QUANTIZE and node.args[0].op == "get_attr":
+            scale = node.args[1]
+            found[_consumer(node)] = [float(scale)] if isinstance(scale, float) else _attribute(graph, scale).tolist()
     return found
+
+
+def _observes(node: Node) -> bool:
+    return node.op == "call_module" and str(node.target).startswith("activation_post_process")
+
+
+def _add_bias(graph: GraphModule, layer: Weighted) -> None:
+    channels = layer.node.meta["val"].shape[-1 if layer.node.target is torch.ops.aten.linear.default else 1]
+    name = f"{layer.weight.replace('.', '_')}_bias"
+    graph.register_parameter(name, nn.Parameter(torch.zeros(channels), requires_grad=False))
+    with graph.graph.inserting_before(layer.node):
+        bias = graph.graph.get_attr(name)
+    layer.node.args = (*layer.node.args[:2], bias, *layer.node.args[3:])
 
 
 def _consumer(node: Node) -> str:

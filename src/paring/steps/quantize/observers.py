@@ -1,5 +1,7 @@
 """Scales from what a tensor holds: by its extremes, or by the smallest squared error."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -8,6 +10,7 @@ from torchao.quantization.pt2e.observer import HistogramObserver, MinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from paring.steps.quantize.annotate import Specs
+from paring.steps.quantize.scheme import BITS, Precision, Scheme
 
 Method = Literal["minmax", "mse"]
 
@@ -16,27 +19,47 @@ Method = Literal["minmax", "mse"]
 SMALLEST_SCALE = 2.0**-40
 
 
-class MseWeightObserver(PerChannelMinMaxObserver):  # type: ignore[misc]  # torchao is untyped
-    """Per-channel symmetric scales with the smallest squared error, among 1.0, 0.99, … 0.5 of the channel's extreme.
+class MsePerChannelObserver(PerChannelMinMaxObserver):  # type: ignore[misc]  # torchao is untyped
+    """Per-channel symmetric scales with the smallest squared error; see `smallest_error`.
 
-    A weight that lies alone, far out, is clipped where that makes the others finer (Banner et al. 2019,
-    arXiv:1810.05723, section 3, by search instead of a closed form).
+    torchao passes the axis of the channels on to classes with "PerChannel" in their name only.
     """
 
     def forward(self, x_orig: Tensor) -> Tensor:
         """Keeps, for each channel, the range that loses least."""
-        super().forward(x_orig)
-        flat = x_orig.detach().float().movedim(self.ch_axis, 0).flatten(1)
-        extreme = flat.abs().amax(1, keepdim=True).clamp_min(SMALLEST_SCALE * self.quant_max)
-        best, least = extreme.clone(), torch.full_like(extreme, torch.inf)
-        for percent in range(100, 49, -1):
-            scale = extreme * (percent / 100) / self.quant_max
-            codes = (flat / scale).round().clamp(self.quant_min, self.quant_max)
-            error = (codes * scale - flat).square().sum(1, keepdim=True)
-            better = error < least
-            best, least = torch.where(better, scale * self.quant_max, best), torch.where(better, error, least)
-        self.min_val, self.max_val = -best.squeeze(1), best.squeeze(1)
+        best = smallest_error(x_orig.detach().float().movedim(self.ch_axis, 0).flatten(1), self.quant_max)
+        self.min_val, self.max_val = -best, best
         return x_orig
+
+
+class MseTensorObserver(MinMaxObserver):  # type: ignore[misc]
+    """One symmetric scale for a whole weight; see `smallest_error`."""
+
+    def forward(self, x_orig: Tensor) -> Tensor:
+        """Keeps the range that loses least."""
+        best = smallest_error(x_orig.detach().float().flatten()[None], self.quant_max).squeeze()
+        self.min_val, self.max_val = -best, best
+        return x_orig
+
+
+def smallest_error(rows: Tensor, largest: int) -> Tensor:
+    """The symmetric range of each row with the smallest squared error, among 1.00, 0.99, … 0.30 of its extreme.
+
+    A weight that lies alone, far out, is clipped where that makes the others finer (Banner et al. 2019,
+    arXiv:1810.05723, section 3, by search instead of a closed form).
+
+    Args:
+        rows: float32, shape (rows, values).
+        largest: the largest code.
+    """
+    extreme = rows.abs().amax(1, keepdim=True).clamp_min(SMALLEST_SCALE * largest)
+    best, least = extreme.clone(), torch.full_like(extreme, torch.inf)
+    for percent in range(100, 29, -1):
+        scale = extreme * (percent / 100) / largest
+        error = ((rows / scale).round_().clamp_(-largest, largest) * scale - rows).square_().sum(1, keepdim=True)
+        better = error < least
+        best, least = torch.where(better, scale * largest, best), torch.where(better, error, least)
+    return best.squeeze(1)
 
 
 class KnownScales(ObserverBase):  # type: ignore[misc]
@@ -57,26 +80,60 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         return self.scale, self.zero_point
 
 
-def int8_specs(method: Method) -> Specs:
-    """int8 weights per output channel, symmetric in [−127, 127]; int8 activations per tensor, affine in [−128, 127]."""
-    activation_observer = MinMaxObserver if method == "minmax" else HistogramObserver
-    weight_observer = PerChannelMinMaxObserver if method == "minmax" else MseWeightObserver
-    activation = QuantizationSpec(
-        dtype=torch.int8,
-        quant_min=-128,
-        quant_max=127,
-        qscheme=torch.per_tensor_affine,
-        observer_or_fake_quant_ctr=activation_observer.with_args(eps=SMALLEST_SCALE),
-    )
+ACTIVATIONS = {"minmax": MinMaxObserver, "mse": HistogramObserver}
+WEIGHTS = {
+    ("channel", "minmax"): PerChannelMinMaxObserver,
+    ("channel", "mse"): MsePerChannelObserver,
+    ("tensor", "minmax"): MinMaxObserver,
+    ("tensor", "mse"): MseTensorObserver,
+}
 
-    def weight(axis: int) -> QuantizationSpec:
-        return QuantizationSpec(
-            dtype=torch.int8,
-            quant_min=-127,
-            quant_max=127,
-            qscheme=torch.per_channel_symmetric,
-            ch_axis=axis,
-            observer_or_fake_quant_ctr=weight_observer.with_args(eps=SMALLEST_SCALE),
+
+def specs_of(
+    scheme: Scheme, activations: Method = "minmax", weights: Literal["minmax", "mse"] = "mse"
+) -> Callable[[str], Specs | None]:
+    """Name of a layer -> how it is quantized.
+
+    Weights are symmetric, in [−127, 127] or [−7, 7]; int8 activations affine in [−128, 127], int16 ones symmetric in
+    [−32767, 32767], each with one scale for the tensor.
+
+    Args:
+        scheme: the bits of each layer.
+        activations: how ranges of activations are found.
+        weights: how ranges of weights are found.
+    """
+
+    @cache
+    def specs(precision: Precision) -> Specs | None:
+        if precision.weights == "float32" or precision.activations == "float32":
+            return None
+        return Specs(
+            _activation(precision.activations, scheme.symmetric, activations),
+            partial(_weight, precision.weights, scheme.granularity, weights),
         )
 
-    return Specs(activation, weight)
+    return lambda layer: specs(scheme.of(layer))
+
+
+def _activation(kind: str, symmetric: bool, method: Method) -> QuantizationSpec:
+    wide = kind == "int16"
+    return QuantizationSpec(
+        dtype=torch.int16 if wide else torch.int8,
+        quant_min=-32767 if wide else -128,
+        quant_max=32767 if wide else 127,
+        qscheme=torch.per_tensor_symmetric if wide or symmetric else torch.per_tensor_affine,
+        observer_or_fake_quant_ctr=ACTIVATIONS["minmax" if wide else method].with_args(eps=SMALLEST_SCALE),
+    )
+
+
+def _weight(kind: str, granularity: str, method: str, axis: int) -> QuantizationSpec:
+    largest = 2 ** (BITS[kind] - 1) - 1
+    channel = granularity == "channel"
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-largest,
+        quant_max=largest,
+        qscheme=torch.per_channel_symmetric if channel else torch.per_tensor_symmetric,
+        ch_axis=axis if channel else None,
+        observer_or_fake_quant_ctr=WEIGHTS[granularity, method].with_args(eps=SMALLEST_SCALE),
+    )

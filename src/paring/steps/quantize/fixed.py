@@ -1,0 +1,132 @@
+"""A network with integer scales fixed: how every quantization step ends, and how its result is saved and rebuilt."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from paring.core.errors import ParingError
+from paring.core.model import Edit, Event, Invariant, Json, Model
+from paring.core.step import StepConfig
+from paring.core.target import Limits
+from paring.steps.quantize.scheme import Precision, Scheme
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.fx import GraphModule
+
+    from paring.steps.quantize.annotate import Annotator
+    from paring.steps.quantize.observers import Method
+
+EDIT = "quantize"
+
+
+def annotator(
+    scheme: Scheme, activations: "Method" = "minmax", weights: Literal["minmax", "mse"] = "minmax"
+) -> "Annotator":
+    """What marks the tensors of a graph that the scheme makes integers."""
+    from paring.steps.quantize.annotate import Annotator
+    from paring.steps.quantize.observers import specs_of
+
+    return Annotator(specs_of(scheme, activations, weights))
+
+
+def quantized(
+    model: Model,
+    prepared: "GraphModule",
+    scheme: Scheme,
+    marks: "Annotator",
+    name: str,
+    config: StepConfig,
+    told: str,
+    *,
+    biases: bool = False,
+) -> Model:
+    """The model that a quantization step returns.
+
+    Args:
+        model: that the step was given.
+        prepared: its graph with an observer, or known scales, at every tensor that becomes an integer.
+        scheme: what it was prepared with.
+        marks: likewise.
+        name: of the step.
+        config: of the step.
+        told: the end of the line on what was done.
+        biases: as `graph.fold` was told.
+
+    Raises:
+        ParingError: no layer could be quantized.
+    """
+    from paring.steps.quantize import graph
+
+    scales, activations = graph.per_tensor_scales(prepared), len(graph.observers(prepared))
+    converted = graph.convert(prepared)
+    weights = graph.weight_scales(converted)
+    if not weights:
+        raise ParingError(
+            "no layer could be quantized: " + "; ".join(f"{s.layer}: {s.reason}" for s in marks.skipped[:3]),
+            f"{name} of {model.source}",
+            "leave the step out, or loosen keep_float",
+        )
+    kinds = [scheme.of(layer) for layer in weights]
+    counted = " and ".join(
+        f"{sum(kind.weights == one for kind in kinds)} layers to {one}"
+        for one in ("int8", "int4")
+        if any(kind.weights == one for kind in kinds)
+    )
+    return model.changed(
+        converted,
+        Event(
+            name,
+            config.model_dump(mode="json"),
+            f"{counted}, {activations} activation tensors{told}",
+            tuple(dict.fromkeys(marks.skipped)),
+        ),
+        edits=(Edit(EDIT, {"scheme": scheme.as_json(), "biases": biases, "scales": scales}),),
+        invariants=tuple(Invariant("scale", layer, channels) for layer, channels in weights.items()),
+    )
+
+
+def replay(model: Model, data: Mapping[str, Json]) -> "nn.Module":
+    """The quantized graph of `model` again; its weights and their scales come with the saved tensors afterwards."""
+    import torch
+
+    from paring.steps.quantize import graph
+
+    folded = graph.fold(graph.capture(model), biases=data["biases"])
+    prepared = graph.prepare(folded, annotator(Scheme.from_json(data["scheme"])))
+    graph.set_per_tensor_scales(prepared, data["scales"])
+    with torch.inference_mode():  # the weights' observers want to have seen a weight
+        prepared(*(torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in model.inputs))
+    return graph.convert(prepared)
+
+
+def scale_holds(model: Model, invariant: Invariant) -> str | None:
+    """None if the layer still has the scales that were fixed, else what became of them."""
+    from torch.fx import GraphModule
+
+    from paring.steps.quantize import graph
+
+    if not isinstance(model.module, GraphModule):
+        return "the model is no longer a quantized graph"
+    found = graph.weight_scales(model.module).get(invariant.layer)
+    if found is None:
+        return "its weight is no longer quantized"
+    return None if found == invariant.value else "the scales of its weight have changed"
+
+
+def refuse_quantized(model: Model, where: str) -> None:
+    """Raises ParingError if an earlier step has quantized the model."""
+    if model.quantized:
+        raise ParingError("the model is quantized already", where, "keep one quantization step in the recipe")
+
+
+def refuse_unknown(precisions: Iterable[Precision], limits: Limits, where: str) -> None:
+    """Raises ParingError if a layer is to compute with numbers that the targets cannot execute."""
+    for precision in dict.fromkeys(precisions):
+        for what, kind, known in (
+            ("weights", precision.weights, limits.weights),
+            ("activations", precision.activations, limits.activations),
+        ):
+            if kind not in known:
+                raise ParingError(
+                    f"the targets cannot execute {kind} {what}", where, f"{what}: one of {', '.join(sorted(known))}"
+                )
