@@ -29,6 +29,6 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
         if not all(bool(torch.isfinite(end).all()) for end in low_high):
             raise ParingError(
                 "calibration saw NaN or infinite values",
-                f"{where}: {graph.observed_layer(prepared, name)}",
+                f"{where}: {graph.layer_of_observers(prepared)[name]}",
                 "look for NaN in the calibration data and in the weights (paring inspect)",
             )

@@ -17,7 +17,7 @@ with quiet():  # torchao tells of its GPU kernels when it is imported
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
 
-from paring.steps.quantize.annotate import WEIGHTED, Annotator, layer_of
+from paring.steps.quantize.annotate import WEIGHTED, Annotator, fused_activation, layer_of
 from paring.steps.quantize.observers import KnownScales
 
 _decomposed = torch.ops.quantized_decomposed
@@ -133,13 +133,23 @@ def observers(prepared: GraphModule) -> dict[str, Any]:
     }
 
 
-def observed_layer(prepared: GraphModule, observer: str) -> str:
-    """The layer that an observer watches."""
+def layer_of_observers(prepared: GraphModule) -> dict[str, str]:
+    """Observer -> the layer whose weight or output it watches; `the input` for one that watches an input.
+
+    What a fused activation gives is its layer's output.
+    """
+    found: dict[str, str] = {}
+    for layer in weighted(prepared):
+        if layer.observer is not None:
+            found[layer.observer] = layer.name
     for node in prepared.graph.nodes:
-        if node.op == "call_module" and node.target == observer:
+        if _observes(node) and str(node.target) not in found:
             source = node.args[0]
-            return "the input" if source.op == "placeholder" else layer_of(source)
-    raise KeyError(observer)
+            before = source.all_input_nodes[0] if source.all_input_nodes else None
+            if before is not None and fused_activation(before) is source:
+                source = before
+            found[str(node.target)] = "the input" if source.op == "placeholder" else layer_of(source)
+    return found
 
 
 def fix_weights(prepared: GraphModule) -> None:

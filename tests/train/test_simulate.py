@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paring.core.model import Model
-from paring.measure.simulate import evaluated
+from paring.train.simulate import evaluated
 from paring.testing.models import quantized, tiny
 
 
