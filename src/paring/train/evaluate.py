@@ -76,7 +76,8 @@ def tally(
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     counts = torch.zeros(3, dtype=torch.float64)
     trained = module.training
-    module.eval()
+    if trained:  # a graph in eval mode refuses to be told so
+        module.eval()
     with torch.inference_mode():
         for batch in task.batches(split, batch_size, limit=limit, shard=shard):
             size = len(batch.targets)

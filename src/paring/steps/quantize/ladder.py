@@ -1,7 +1,7 @@
 """The accuracy floor: one remedy after another, from cheap to dear, until the loss is small enough.
 
-Rungs: the recipe as it stands; other calibration methods; repairs; the worst layers back in float; training. Each is judged on
-the validation split. The first that holds is kept, else the best.
+The recipe as it stands, other calibration methods, repairs, the worst layers back in float, training: each rung is
+judged on the validation split. The first that holds is kept, else the best.
 """
 
 import json
@@ -69,13 +69,15 @@ class Climb:
         )
 
 
-def climb(rungs: Iterator[Rung], config: LadderConfig, drop: float, context: Context) -> tuple[Model, Climb]:
+def climb(
+    rungs: Callable[[Climb], Iterator[Rung]], config: LadderConfig, drop: float, context: Context
+) -> tuple[Model, Climb]:
     """The model of the first rung that holds, or else of the best.
 
     What a rung lost is written down when it is known: after a kill the same climb goes on behind it.
 
     Args:
-        rungs: from cheap to dear; made one by one, so that a later one may build on what an earlier one found.
+        rungs: from cheap to dear, given what was reached; asked for one by one, so that a later one may build on it.
         config: how far.
         drop: the most that may be lost against `context.original`, percentage points of validation accuracy.
         context: of the step.
@@ -102,7 +104,7 @@ def climb(rungs: Iterator[Rung], config: LadderConfig, drop: float, context: Con
     reached, kept, failed = Climb(drop), dict[str, Model](), list[ParingError]()
     makers: dict[str, Callable[[], Model]] = {}
     start = time.monotonic()
-    for rung in rungs:
+    for rung in rungs(reached):
         if reached.found and time.monotonic() - start > 60 * config.minutes:
             reached.ended = f"stopped after {config.minutes:g} minutes"
             break

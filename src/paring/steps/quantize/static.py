@@ -6,6 +6,7 @@ Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -13,11 +14,14 @@ from pydantic import Field
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
+from paring.steps.quantize.ladder import LadderConfig
 from paring.steps.quantize.scheme import FLOAT, Activations, Precision, Scheme, Weights
 from paring.steps.select import select
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
+
+    from paring.steps.quantize.annotate import Annotator
 
 
 class Calibration(StepConfig):
@@ -61,6 +65,7 @@ class StaticConfig(StepConfig):
         repairs: what is done against the loss, in this order; see the README of this folder.
         layers: pattern -> other types for some layers; a later one counts more.
         keep_float: patterns of layers that stay in float.
+        ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
     weights: Literal["int8", "int4"] = "int8"
@@ -71,6 +76,7 @@ class StaticConfig(StepConfig):
     repairs: tuple[str, ...] = ()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
     keep_float: tuple[str, ...] = ()
+    ladder: LadderConfig | None = LadderConfig()
 
     @property
     def precision(self) -> Precision:
@@ -102,28 +108,16 @@ class QuantizeStatic:
             ParingError: the target cannot execute such numbers, the model cannot be traced or is quantized already, a
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
-        from paring.steps.quantize import fixed, graph
-        from paring.steps.quantize.calibrate import calibrate
-        from paring.steps.quantize.repairs import Repairs
+        from paring.steps.quantize import fixed, rungs
 
         fixed.refuse_quantized(model, self.name)
         fixed.refuse_unknown([config.precision, *config.precisions.values()], context.limits, self.name)
         if config.granularity == "channel" and not context.limits.per_channel:
             raise ParingError("the targets have no scales per channel", self.name, "granularity: tensor")
         refuse_small(config.calibration.samples, context, self.name)
-        folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
-        scheme = scheme_of(config, folded, self.name)
-
-        repairs = Repairs(config.repairs, model, config.calibration.samples, context)
-        repairs.before(folded)
-        annotator = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
-        prepared = graph.prepare(folded, annotator)
-        graph.fix_weights(prepared)
-        calibrate(prepared, model, config.calibration.samples, context, self.name)
-        graph.fix_activations(prepared)
-        repairs.after(prepared)
-        told = f", calibrated on {config.calibration.samples} samples ({config.calibration.method})" + repairs.told
-        return fixed.quantized(model, prepared, scheme, annotator, self.name, config, told, biases=bool(config.repairs))
+        if context.accuracy_drop is not None and config.ladder is not None:
+            return rungs.climbed(model, config, context.accuracy_drop, context)
+        return scaled(model, config, context).model()
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose weights become int8; others with the reason why they stay in float."""
@@ -134,6 +128,61 @@ class QuantizeStatic:
         annotator = fixed.annotator(Scheme())
         graph.prepare(graph.capture(model), annotator)
         return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A network with its scales known, not yet rounded.
+
+    Attributes:
+        source: the model that it is made of.
+        config: how.
+        prepared: the graph, with known scales at every tensor that becomes an integer.
+        scheme: the precision of every layer.
+        marks: what is quantized, and what is not.
+        told: the end of the line on what was done.
+    """
+
+    source: Model
+    config: StaticConfig
+    prepared: "GraphModule"
+    scheme: Scheme
+    marks: "Annotator"
+    told: str
+
+    def model(self) -> Model:
+        """The quantized model; the prepared graph is used up."""
+        from paring.steps.quantize import fixed
+
+        return fixed.quantized(
+            self.source, self.prepared, self.scheme, self.marks, QuantizeStatic.name, self.config, self.told,
+            biases=bool(self.config.repairs),
+        )  # fmt: skip
+
+
+def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
+    """Finds the scales of a model.
+
+    Raises:
+        ParingError: as `QuantizeStatic.apply`.
+    """
+    from paring.steps.quantize import fixed, graph
+    from paring.steps.quantize.calibrate import calibrate
+    from paring.steps.quantize.repairs import Repairs
+
+    samples, name = config.calibration.samples, QuantizeStatic.name
+    folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
+    scheme = scheme_of(config, folded, name)
+    repairs = Repairs(config.repairs, model, samples, context)
+    repairs.before(folded)
+    marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
+    prepared = graph.prepare(folded, marks)
+    graph.fix_weights(prepared)
+    calibrate(prepared, model, samples, context, name)
+    graph.fix_activations(prepared)
+    repairs.after(prepared)
+    told = f", calibrated on {samples} samples ({config.calibration.method}){repairs.told}"
+    return Scaled(model, config, prepared, scheme, marks, told)
 
 
 def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme:
