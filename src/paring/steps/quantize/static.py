@@ -15,10 +15,12 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.ladder import LadderConfig
-from paring.steps.quantize.scheme import FLOAT, Activations, Precision, Scheme, Weights
+from paring.steps.quantize.mixed import MixedConfig
+from paring.steps.quantize.scheme import FLOAT, LayerChoice, Precision, Scheme
 from paring.steps.select import select
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
 
     from paring.steps.quantize.annotate import Annotator
@@ -38,18 +40,6 @@ class Calibration(StepConfig):
     samples: int = Field(default=256, ge=1)
 
 
-class LayerChoice(StepConfig):
-    """What one layer computes with, where that is not what the others do.
-
-    Attributes:
-        weights: type of its weights; None for that of the step.
-        activations: type of its inputs and its output; None for that of the step.
-    """
-
-    weights: Weights | None = None
-    activations: Activations | None = None
-
-
 class StaticConfig(StepConfig):
     """Options of `quantize.static`.
 
@@ -65,6 +55,7 @@ class StaticConfig(StepConfig):
         repairs: what is done against the loss, in this order; see the README of this folder.
         layers: pattern -> other types for some layers; a later one counts more.
         keep_float: patterns of layers that stay in float.
+        mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
         ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
@@ -76,6 +67,7 @@ class StaticConfig(StepConfig):
     repairs: tuple[str, ...] = ()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
     keep_float: tuple[str, ...] = ()
+    mixed: MixedConfig | None = None
     ladder: LadderConfig | None = LadderConfig()
 
     @property
@@ -108,16 +100,19 @@ class QuantizeStatic:
             ParingError: the target cannot execute such numbers, the model cannot be traced or is quantized already, a
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
-        from paring.steps.quantize import fixed, rungs
+        from paring.steps.quantize import fixed, mixed, rungs
 
         fixed.refuse_quantized(model, self.name)
         fixed.refuse_unknown([config.precision, *config.precisions.values()], context.limits, self.name)
         if config.granularity == "channel" and not context.limits.per_channel:
             raise ParingError("the targets have no scales per channel", self.name, "granularity: tensor")
         refuse_small(config.calibration.samples, context, self.name)
+        chosen, told = mixed.assigned(model, config, context, self.name)
         if context.accuracy_drop is not None and config.ladder is not None:
-            return rungs.climbed(model, config, context.accuracy_drop, context)
-        return scaled(model, config, context).model()
+            found = rungs.climbed(model, chosen, context.accuracy_drop, context)
+        else:
+            found = scaled(model, chosen, context).model()
+        return found.told(told)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose weights become int8; others with the reason why they stay in float."""
@@ -199,6 +194,12 @@ def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme
         layers |= dict.fromkeys(select([pattern], there, f"{where}: layers"), precision)
     layers |= dict.fromkeys(select(config.keep_float, there, f"{where}: keep_float"), FLOAT)
     return Scheme(config.precision, layers, config.granularity, config.symmetric)
+
+
+def shown(model: Model, context: Context, samples: int) -> "list[tuple[Tensor, ...]]":
+    """Some samples of the calibration split, as the model's module takes them."""
+    batches = context.task.batches("calibration", 32, limit=samples)
+    return [tuple(batch.inputs[spec.name] for spec in model.inputs) for batch in batches]
 
 
 def refuse_small(samples: int, context: Context, where: str) -> None:
