@@ -24,12 +24,13 @@ class Partial:
 
         with quiet():  # torch warns of its own calls when it copies a graph
             self.module = deepcopy(prepared)
+        self._weights = {one.name: one for one in graph.weighted(self.module) if one.observer is not None}
+        weights = {one.observer for one in self._weights.values()}
         self._by_layer: dict[str, list[_Rounding]] = {}
         for name, layer in graph.layer_of_observers(self.module).items():
-            rounding = _Rounding(self.module.get_submodule(name))
+            rounding = _Rounding(self.module.get_submodule(name), name in weights)
             setattr(self.module, name, rounding)
             self._by_layer.setdefault(layer, []).append(rounding)
-        self._weights = {one.name: one for one in graph.weighted(self.module) if one.observer is not None}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -55,6 +56,26 @@ class Partial:
             return first
 
         return answer
+
+    def outputs(self, inputs: Inputs, layers: Callable[[str], bool] = lambda layer: False) -> dict[str, Tensor]:
+        """Layer -> what it gives before it would round, in a network where those layers round."""
+        seen: dict[str, Tensor] = {}
+
+        def note(layer: str) -> Callable[[nn.Module, Inputs], None]:
+            return lambda module, given: seen.update({layer: given[0]})
+
+        hooks = [
+            one.register_forward_pre_hook(note(layer))
+            for layer, roundings in self._by_layer.items()
+            for one in roundings
+            if not one.weight
+        ]
+        try:
+            self.rounding(layers)(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen
 
 
 def noise(
@@ -102,8 +123,9 @@ def unrounded(network: Partial, batches: Sequence[Inputs]) -> list[Tensor]:
 class _Rounding(nn.Module):
     """dequantize(quantize(x)) where it is active, else x."""
 
-    def __init__(self, known: nn.Module) -> None:
+    def __init__(self, known: nn.Module, weight: bool) -> None:
         super().__init__()
+        self.weight = weight
         scale, zero_point = known.calculate_qparams()  # type: ignore[operator]
         self.scale, self.zero_point = scale.detach().float().reshape(-1), zero_point.detach().int().reshape(-1)
         self.low, self.high = int(known.quant_min), int(known.quant_max)  # type: ignore[arg-type]

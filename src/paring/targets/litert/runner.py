@@ -22,12 +22,13 @@ class LiteRTRunner:
     Args:
         artifact: the `.tflite`, of paring or of another maker.
         threads: that the interpreter may use.
+        options: of the interpreter, besides.
 
     Raises:
         ParingError: no such file, or the runtime refuses it.
     """
 
-    def __init__(self, artifact: Path, threads: int = 1) -> None:
+    def __init__(self, artifact: Path, threads: int = 1, **options: Any) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self.threads, self.runtime = threads, f"LiteRT {version('ai-edge-litert')}"
@@ -38,17 +39,17 @@ class LiteRTRunner:
         metadata = _metadata(content, artifact)
         try:
             with quiet():  # it tells of its delegate
-                self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                self.interpreter: Any = Interpreter(model_content=content, num_threads=threads, **options)
+                self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ParingError(
                 f"LiteRT refuses it: {str(error).splitlines()[0]}", str(artifact), "export it again"
             ) from error
-        signatures = self._interpreter.get_signature_list()
-        details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
-        ends = (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+        signatures = self.interpreter.get_signature_list()
+        details = {d["index"]: d for d in self.interpreter.get_tensor_details()}
+        ends = (self.interpreter.get_input_details(), self.interpreter.get_output_details())
         if signatures:
-            by_name = self._interpreter._get_full_signature_list()
+            by_name = self.interpreter._get_full_signature_list()
             first = by_name[next(iter(by_name))]
             ends = (_named(first["inputs"], details), _named(first["outputs"], details))
         self._inputs = {str(end["name"]): end for end in ends[0]}
@@ -71,7 +72,7 @@ class LiteRTRunner:
             self._put(fed, i)
             self.invoke()
             for name, answers in gathered.items():
-                answers.append(self._interpreter.get_tensor(self._outputs[name]["index"]))
+                answers.append(self.interpreter.get_tensor(self._outputs[name]["index"]))
         return {name: _decode(np.concatenate(answers), self._outputs[name]) for name, answers in gathered.items()}
 
     def set(self, inputs: Mapping[str, Array]) -> None:
@@ -80,11 +81,11 @@ class LiteRTRunner:
 
     def invoke(self) -> None:
         """One inference."""
-        self._interpreter.invoke()
+        self.interpreter.invoke()
 
     def _put(self, fed: Mapping[str, Array], sample: int) -> None:
         for name, array in fed.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], array[sample : sample + 1])
+            self.interpreter.set_tensor(self._inputs[name]["index"], array[sample : sample + 1])
 
     def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         fed = {}
