@@ -1,5 +1,6 @@
 """The way of the data: load → check → steps → export → measure → report. The only file that knows every stage."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import paring
 from paring import data, devices, load, report
 from paring.compression import Compression, Export, State, verdicts
+from paring.core import atomic
 from paring.core.device import Device
 from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
@@ -16,8 +18,10 @@ from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
 from paring.core.step import Progress, Step, StepConfig
-from paring.core.target import ExportOptions, Problem, Target
+from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
+from paring.diagnosis import Diagnosis
+from paring.diagnosis import diagnose as diagnosed
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.load import saved
 from paring.measure import machine, measurements
@@ -151,6 +155,48 @@ def evaluate(
         progress or Silent(),
         limit,
     )
+
+
+def diagnose(run: Path, *, target: str | None = None, samples: int = 64, progress: Progress | None = None) -> Diagnosis:
+    """Why the quantized file of a run answers otherwise than the float model; writes `diagnosis.json` and `.html`.
+
+    Args:
+        run: a run directory whose recipe quantizes.
+        target: whose file; the run's first that can tell what its layers give where it is left out.
+        samples: of the validation split.
+        progress: shows how far it has come.
+
+    Raises:
+        ParingError: no run directory, nothing in it is quantized, or its target cannot tell.
+    """
+    recipe, lines = read(run / "recipe.yaml")
+    task = _task(recipe.data, recipe.model)
+    steps = sorted(folder for folder in (run / "steps").iterdir() if (folder / "model.safetensors").is_file())
+    quantized = next((i for i, folder in enumerate(steps) if saved.load(folder).quantized), None)
+    if quantized is None:
+        raise ParingError("no step of this run quantizes", str(run), "add quantize.static to the recipe")
+    weights = Path(recipe.weights) if recipe.weights else None
+    before = (
+        saved.load(steps[quantized - 1])
+        if quantized
+        else load.open(recipe.model, weights=weights, task=task, seed=recipe.seed)
+    )
+    names = [one.name for one, _ in _targets(recipe, lines)[1]]
+    chosen = target or next((name for name in names if isinstance(TARGETS.load(name)(), Traces)), names[0])
+    if chosen not in names:
+        raise UnknownName.of("target of this run", chosen, names, where=str(run))
+    one: Target = TARGETS.load(chosen)()
+    artifact = run / "artifacts" / chosen / f"model{one.suffix}"
+    if not artifact.is_file():
+        raise ParingError("there is no such file", str(artifact), "run `paring compress` again")
+    found = diagnosed(before, saved.load(steps[-1]), one, artifact, task, samples, progress or Silent())
+    with atomic.write(run / "diagnosis.json") as draft:
+        draft.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        report.write_sheet(found.sheet(), run / "diagnosis.html")
+    except MissingExtra as error:
+        (progress or Silent()).note(f"no diagnosis.html: {error}")
+    return found
 
 
 def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:

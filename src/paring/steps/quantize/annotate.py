@@ -172,7 +172,7 @@ def choosable(graph: GraphModule) -> list[Choosable]:
             continue
         known = kinds.setdefault(layer_of(node), set())
         if node.target in WEIGHTED:
-            known.add(_kind(node))
+            known.add(kind_of(node))
             weighted.append(known)
     if weighted:
         weighted[0].add("first")
@@ -180,10 +180,14 @@ def choosable(graph: GraphModule) -> list[Choosable]:
     return [Choosable(name, frozenset(found or {"layer"})) for name, found in kinds.items()]
 
 
-def _kind(node: Node) -> str:
+def kind_of(node: Node) -> str:
+    """`conv`, `depthwise` or `linear`, of an operator with a weight."""
     if node.target is aten.linear.default:
         return "linear"
-    channels = node.all_input_nodes[0].meta["val"].shape[1]
+    source = node.all_input_nodes[0]
+    if "val" not in source.meta:  # an observer
+        source = source.all_input_nodes[0]
+    channels = source.meta["val"].shape[1]
     groups = node.args[6] if len(node.args) > 6 else 1
     return "depthwise" if groups == channels > 1 else "conv"
 

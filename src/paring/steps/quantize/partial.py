@@ -26,9 +26,9 @@ class Partial:
             self.module = deepcopy(prepared)
         self._weights = {one.name: one for one in graph.weighted(self.module) if one.observer is not None}
         weights = {one.observer for one in self._weights.values()}
-        self._by_layer: dict[str, list[_Rounding]] = {}
+        self._by_layer: dict[str, list[Rounding]] = {}
         for name, layer in graph.layer_of_observers(self.module).items():
-            rounding = _Rounding(self.module.get_submodule(name), name in weights)
+            rounding = Rounding(self.module.get_submodule(name), name in weights)
             setattr(self.module, name, rounding)
             self._by_layer.setdefault(layer, []).append(rounding)
 
@@ -42,6 +42,14 @@ class Partial:
         one = self._weights[layer]
         scales = self.module.get_submodule(str(one.observer)).scale
         return self.module.get_parameter(one.weight).numel(), scales.numel()  # type: ignore[operator]
+
+    def weighted(self, layer: str) -> graph.Weighted:
+        """Where in `module` a layer with a weight lies."""
+        return self._weights[layer]
+
+    def output_rounding(self, layer: str) -> "Rounding | None":
+        """What rounds the output of a layer; None where nothing does."""
+        return next((one for one in self._by_layer.get(layer, ()) if not one.weight), None)
 
     def rounding(self, layers: Callable[[str], bool]) -> Callable[[Inputs], Tensor]:
         """The network with those layers rounding; `the input` is a layer too. Answers with its first output."""
@@ -120,8 +128,18 @@ def unrounded(network: Partial, batches: Sequence[Inputs]) -> list[Tensor]:
     return [network.rounding(lambda layer: False)(inputs) for inputs in batches]
 
 
-class _Rounding(nn.Module):
-    """dequantize(quantize(x)) where it is active, else x."""
+class Rounding(nn.Module):
+    """dequantize(quantize(x)) where it is active, else x.
+
+    Attributes:
+        weight: whether it rounds a weight.
+        scale: float32, one for the tensor or one for each channel.
+        zero_point: int32, likewise.
+        low: smallest code.
+        high: largest code.
+        axis: of the channels; None where one scale holds for the tensor.
+        active: whether it rounds.
+    """
 
     def __init__(self, known: nn.Module, weight: bool) -> None:
         super().__init__()
@@ -135,8 +153,10 @@ class _Rounding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
-        if not self.active:
-            return x
+        return self.rounded(x) if self.active else x
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """dequantize(quantize(x))."""
         if self.axis is None:
             scale, zero_point = float(self.scale), int(self.zero_point)
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.low, self.high)
