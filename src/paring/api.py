@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paring
 from paring import data, devices, load, report
@@ -20,8 +21,6 @@ from paring.core.rundir import RunDirectory
 from paring.core.step import Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
-from paring.diagnosis import Diagnosis
-from paring.diagnosis import diagnose as diagnosed
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.load import saved
 from paring.measure import machine, measurements
@@ -32,6 +31,9 @@ from paring.recipes.recipe import Lines, Recipe
 from paring.report.document import Report, Requirement, Stage
 from paring.steps import STEPS
 from paring.targets import TARGETS
+
+if TYPE_CHECKING:
+    from paring.diagnosis import Diagnosis
 
 Source = Recipe | Mapping[str, Json] | str | Path
 Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
@@ -157,7 +159,9 @@ def evaluate(
     )
 
 
-def diagnose(run: Path, *, target: str | None = None, samples: int = 64, progress: Progress | None = None) -> Diagnosis:
+def diagnose(
+    run: Path, *, target: str | None = None, samples: int = 64, progress: Progress | None = None
+) -> "Diagnosis":
     """Why the quantized file of a run answers otherwise than the float model; writes `diagnosis.json` and `.html`.
 
     Args:
@@ -169,6 +173,8 @@ def diagnose(run: Path, *, target: str | None = None, samples: int = 64, progres
     Raises:
         ParingError: no run directory, nothing in it is quantized, or its target cannot tell.
     """
+    from paring.diagnosis import diagnose as diagnosed  # here, as it needs torchao
+
     recipe, lines = read(run / "recipe.yaml")
     task = _task(recipe.data, recipe.model)
     steps = sorted(folder for folder in (run / "steps").iterdir() if (folder / "model.safetensors").is_file())
