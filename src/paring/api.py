@@ -139,6 +139,8 @@ def inspect(
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
     if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+        if weights is not None or shape is not None or data_name is not None:
+            raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
         return of_artifact(Path(model), target_of(Path(model)))
     task = _task(data_name, model) if data_name else None
     return of_model(load.open(model, weights=weights, task=task, shape=shape))
