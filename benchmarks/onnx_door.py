@@ -1,8 +1,8 @@
 """The ONNX front door: networks exported by PyTorch's two exporters at several opsets, loaded and compared.
 
-For each: the largest difference from the network that was exported, relative to its largest answer, the layers that
-techniques act on before and after, and the time to load (read, rebuild, prove against ONNX Runtime). What does not
-load is listed with the reason. The newer exporter needs onnxscript.
+For each: the largest difference from the network that was exported, relative to its largest answer (to 1 where that is
+less), the layers that techniques act on before and after, and the time to load (read, rebuild, prove against ONNX
+Runtime). What does not load is listed with the reason. The newer exporter needs onnxscript.
 """
 
 import time

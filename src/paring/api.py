@@ -117,11 +117,25 @@ def compress(
 
 
 def check(
-    model: str | Model, target: str, *, shape: Shape | None = None, data_name: str | None = None
+    model: str | Model,
+    target: str,
+    *,
+    weights: Path | None = None,
+    shape: Shape | None = None,
+    data_name: str | None = None,
 ) -> Sequence[Problem]:
-    """Every reason why a model cannot run on a target; empty means that it can."""
+    """Every reason why a model cannot run on a target; empty means that it can.
+
+    Args:
+        model: as a recipe names it, or loaded already: then only `target` counts.
+        target: name of a runtime.
+        weights: a safetensors file or a checkpoint of plain weights.
+        shape: of one sample, or a description of each input, where no data are named.
+        data_name: what the model is for; gives its inputs.
+    """
     if isinstance(model, str):
-        model = load.open(model, task=_task(data_name, model) if data_name else None, shape=shape)
+        task = _task(data_name, model) if data_name else None
+        model = load.open(model, weights=weights, task=task, shape=shape)
     found: Sequence[Problem] = TARGETS.load(target)().check(model)
     return found
 
@@ -131,6 +145,8 @@ def inspect(
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
     if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+        if weights is not None or shape is not None or data_name is not None:
+            raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
         return of_artifact(Path(model), target_of(Path(model)))
     task = _task(data_name, model) if data_name else None
     return of_model(load.open(model, weights=weights, task=task, shape=shape))
@@ -222,13 +238,15 @@ def train_model(
     out: Path,
     config: Mapping[str, Json],
     *,
+    weights: Path | None = None,
     seed: int = 0,
     command: str = "",
     progress: Progress | None = None,
 ) -> Record:
-    """Trains a model, from drawn weights or from those of a saved one, saves it at `out` and gives its test accuracy.
+    """Trains a model, saves it at `out` and gives its test accuracy.
 
-    Killed and called again it goes on from its last checkpoint.
+    It begins from `weights` (a safetensors file or a checkpoint of plain weights), from those that the model brings,
+    or from drawn ones. Killed and called again it goes on from its last checkpoint.
     """
     from paring.train.config import TrainConfig
     from paring.train.loop import fit
@@ -239,7 +257,7 @@ def train_model(
     for note in told(task):
         progress.note(note)
     options = validated(TrainConfig, dict(config), Lines("training options"))
-    made = load.open(model, task=task, seed=seed)
+    made = load.open(model, weights=weights, task=task, seed=seed)
     work = path.with_suffix(".training")
     fitted = fit(made, task, options, seed=seed, directory=work, progress=progress)
     trained = replace(made, module=fitted.module)
@@ -256,7 +274,7 @@ def train_model(
             "epochs": [asdict(epoch) for epoch in fitted.history],
             "paring": paring.__version__,
             "notes": list(told(task)),
-            "begun_from": saved.notes(Path(model)) if load.is_saved(model) else None,
+            "begun_from": saved.notes(Path(model)) if load.is_saved(model) else weights and str(weights),
         },
     )
     shutil.rmtree(work, ignore_errors=True)
