@@ -69,6 +69,7 @@ MOVED = {
     aten.avg_pool2d.default,
     aten.upsample_nearest2d.vec,
 }
+MASKING = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.where.self}
 JOINED = {aten.cat.default}
 # operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require
 FIXED = {
@@ -107,12 +108,18 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Puts an annotation on every node that a rule names."""
+        masks = _masks(model)
+        masked = set(masks)  # and what has a mask added to it
         for node in model.graph.nodes:
-            if node.op != "call_function" or not _is_float(node):
+            if node.op != "call_function" or not _is_float(node) or node in masks:
                 continue
             name = layer_of(node)
             specs = self.specs(name)
-            if specs is None:
+            if masked.intersection(node.all_input_nodes):
+                self.skipped.append(Skipped(name, f"{node.target} of a mask, whose numbers are too large for codes"))
+                if node.target in MASKING | MOVED:
+                    masked.add(node)
+            elif specs is None:
                 self.skipped.append(Skipped(name, "kept in float, as the recipe asks"))
             else:
                 self._annotate(node, name, specs)
@@ -158,6 +165,17 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             _mark(node, {n: act for n in node.all_input_nodes if _is_float(n)}, fixed)
         else:
             self.skipped.append(Skipped(name, f"{target} has no int8 rule"))
+
+
+def _masks(graph: GraphModule) -> set[Node]:
+    """Floats that come of whole numbers alone, without any weight: masks of attention, and what leads to them."""
+    found: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and _is_float(node):
+            floats = [one for one in node.all_input_nodes if _is_float(one) or "val" not in one.meta]
+            if all(one in found for one in floats):
+                found.add(node)
+    return found
 
 
 def choosable(graph: GraphModule) -> list[Choosable]:
