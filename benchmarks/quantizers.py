@@ -15,16 +15,8 @@ def samples(task: Task, count: int) -> Iterator[dict[str, Array]]:
         yield {name: tensor.numpy() for name, tensor in batch.inputs.items()}
 
 
-def ai_edge_static(float_file: Path, out: Path, task: Task, count: int, *, true_output: bool = False) -> Path:
-    """ai-edge-quantizer's static int8, float ends.
-
-    Args:
-        float_file: a `.tflite`.
-        out: to write.
-        task: gives the samples.
-        count: of them.
-        true_output: put the range that was seen into the place of the moving average of the output, which clips it.
-    """
+def ai_edge_static(float_file: Path, out: Path, task: Task, count: int) -> Path:
+    """ai-edge-quantizer's static int8, float ends."""
     from ai_edge_quantizer import qtyping, quantizer
     from ai_edge_quantizer import recipe as recipes
 
