@@ -1,0 +1,67 @@
+"""Whether ExecuTorch can run a model, told before any training."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from paring.core.model import Model
+from paring.core.quiet import quiet
+from paring.core.target import FLOAT_ENDS, ExportOptions, Problem
+from paring.targets.executorch.rewrite import rewritten
+from paring.targets.feeding import End
+from paring.targets.traced import layer_of, of_other_types, untraceable
+
+with quiet():
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.exir.dialects.edge._ops import EdgeOpOverload
+    from executorch.extension.pybindings import portable_lib
+
+DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
+
+
+def problems(model: Model) -> list[Problem]:
+    """Every reason why `model` cannot become a `.pte`, all at once."""
+    found = of_other_types(model, DTYPES, "ExecuTorch")
+    try:
+        lowered, _ = lower(model, FLOAT_ENDS)
+    except Exception as error:  # torch.export and the lowering raise many kinds
+        return [*found, untraceable(model, error)]
+    return found + without_kernel(lowered)
+
+
+def lower(model: Model, options: ExportOptions) -> tuple[Any, dict[str, End]]:
+    """The model with all that XNNPACK can run handed to XNNPACK (an `EdgeProgramManager`), and its ends by name."""
+    with quiet():
+        program, ends = rewritten(model, options)
+        # the checks of the dialect would stop at the first operator that has no kernel
+        config = EdgeCompileConfig(_check_ir_validity=False)
+        return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], compile_config=config), ends
+
+
+def without_kernel(lowered: Any) -> list[Problem]:
+    """A problem for each operator that XNNPACK did not take and ExecuTorch has no kernel for."""
+    known = set(portable_lib._get_operator_names())
+    missing = [
+        (node.target._op, layer_of(node.meta)) for node in own_nodes(lowered) if kernel(node.target) not in known
+    ]
+    return [
+        Problem(f"ExecuTorch has no kernel for {operator}", layer, "replace the layer by one that ExecuTorch has")
+        for operator, layer in dict.fromkeys((str(operator), layer) for operator, layer in missing)
+    ]
+
+
+def own_nodes(lowered: Any) -> Iterator[torch.fx.Node]:
+    """The nodes that ExecuTorch's own kernels run, in order."""
+    for node in lowered.exported_program().graph.nodes:
+        if node.op == "call_function" and isinstance(node.target, EdgeOpOverload):
+            yield node
+
+
+def kernel(operator: Any) -> str:
+    """The name under which the runtime has the kernel of an operator of the edge dialect; empty if it has none."""
+    try:
+        return str(operator.to_out_variant()._schema.name) + "." + str(operator.to_out_variant()._overloadname)
+    except RuntimeError:  # no variant that writes to a given tensor, which is what kernels are
+        return ""
