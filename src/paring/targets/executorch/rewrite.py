@@ -41,8 +41,8 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     for node, spec, sample in zip(given, model.inputs, samples(model.inputs), strict=True):
         scale = _bare_input(node) if options.io == "int8" else None
         last = options.layout == "NHWC" and spec.layout == "NCHW"
-        if last:
-            sample = sample.permute(0, 2, 3, 1).contiguous()  # noqa: PLW2901
+        if last:  # made anew: of a transposed tensor with one channel the file would keep the strides
+            sample = torch.zeros([sample.shape[i] for i in (0, 2, 3, 1)])  # noqa: PLW2901
             _turn_image(node, scale)
         fed.append(sample if scale is None else sample.to(torch.int8))
         ends[spec.name] = _end(fed[-1], scale, last)
