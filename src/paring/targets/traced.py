@@ -40,9 +40,13 @@ def of_other_types(model: Model, types: Sequence[str], runtime: str) -> list[Pro
 
 def untraceable(model: Model, error: Exception) -> Problem:
     """The problem of a model that `trace` failed on with `error`."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return Problem(
-        f"torch.export cannot trace it: {reason}",
+        f"torch.export cannot trace it: {first_line(error)}",
         str(model.source),
         "avoid Python control flow that depends on values",
     )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,7 +15,7 @@ from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets.executorch import program
 from paring.targets.executorch.check import kernel, lower, problems, without_kernel
-from paring.targets.traced import layer_of
+from paring.targets.traced import first_line, layer_of
 
 with quiet():
     from executorch.exir import ExecutorchBackendConfig
@@ -68,7 +68,7 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
         found = problems(model)
         if not found:
             raise ParingError(
-                f"ExecuTorch could not lower the model: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+                f"ExecuTorch could not lower the model: {first_line(error)}",
                 "export to executorch",
                 "replace the layer that the message names; `paring check` lists operators without a kernel",
             ) from error
@@ -84,7 +84,7 @@ def _left_in_float(lowered: Any) -> Iterator[str]:
         if isinstance(node.target, EdgeOpOverload):
             values = [one.meta.get("val") for one in (*node.all_input_nodes, node)]
             types = [scalar_type_enum(one.dtype).name for one in values if isinstance(one, torch.Tensor)]
-            if program.kernel_kind(kernel(node.target), types) == "float":
+            if program.kernel_kind(kernel(node), types) == "float":
                 yield layer_of(node.meta)
         elif node.target is torch.ops.higher_order.executorch_call_delegate:
             yield from _left_in_float_by_xnnpack(getattr(edge.graph_module, node.args[0].target))

@@ -23,6 +23,7 @@ with quiet():
 METADATA = "paring"
 """Name of the constant method that answers with paring's metadata."""
 NO_DIGEST = "0" * 64
+DIGEST_KEY = b'"sha256": "'
 
 _INTEGER = {"qint8", "quint8", "qcint8", "qcint4", "qbint4", "qdint8", "qpint8"}
 FLOATS = {"FLOAT", "HALF", "DOUBLE", "BFLOAT16"}

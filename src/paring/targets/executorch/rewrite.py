@@ -53,7 +53,10 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     nodes.eliminate_dead_code()
     nodes.lint()
     needed = GraphModule(traced, nodes)  # without the float weights that were folded
-    return torch.export.export(needed, tuple(fed), strict=False), ends
+    program = torch.export.export(needed, tuple(fed), strict=False)
+    for node in program.graph.nodes:  # where it was traced from, and from what that was: every later pass copies it
+        node.meta.pop("from_node", None)
+    return program, ends
 
 
 def _fold_weights(graph: GraphModule) -> None:

@@ -14,6 +14,7 @@ from paring.core.quiet import quiet
 from paring.core.target import Array
 from paring.targets.executorch import program
 from paring.targets.feeding import End, OneSampleRunner
+from paring.targets.traced import first_line
 
 with quiet():
     from executorch.extension.pybindings import portable_lib
@@ -52,14 +53,14 @@ class ExecuTorchRunner(OneSampleRunner):
                 check = portable_lib.Verification.InternalConsistency
                 self._program = portable_lib._load_program_from_buffer(content, program_verification=check)
                 self._load()
-        except RuntimeError as error:
-            raise ParingError(
-                f"ExecuTorch refuses it: {str(error).splitlines()[0]}", str(artifact), "export it again"
-            ) from error
-        if metadata is None:
             known = self._method.method_meta()
             given = [known.input_tensor_meta(i) for i in range(known.num_inputs())]
             taken = [known.output_tensor_meta(i) for i in range(known.num_outputs())]
+        except (RuntimeError, IndexError) as error:
+            raise ParingError(
+                f"ExecuTorch refuses it: {first_line(error)}", str(artifact), "export it again"
+            ) from error
+        if metadata is None:
             self.inputs = tuple(_spec(f"input_{i}", one) for i, one in enumerate(given))
             self.outputs = tuple(_spec(f"output_{i}", one) for i, one in enumerate(taken))
             self.ends = {
@@ -75,7 +76,12 @@ class ExecuTorchRunner(OneSampleRunner):
         """One inference."""
         if self._method is None:
             self._load()
-        self._method.execute()
+        try:
+            self._method.execute()
+        except RuntimeError as error:
+            raise ParingError(
+                f"ExecuTorch failed: {first_line(error)}", "run in ExecuTorch", "export it again"
+            ) from error
 
     def _load(self) -> None:
         _use_threads(self.threads)
@@ -128,6 +134,9 @@ def _metadata(content: bytes, artifact: Path) -> Any:
         program.contents(content)
     except Exception as error:  # a damaged flatbuffer fails in any way
         raise damaged from error
-    if metadata is not None and not program.intact(content, metadata["sha256"]):
+    if metadata is None:
+        if program.DIGEST_KEY in content:  # the metadata is there, but its name is not what it was
+            raise damaged
+    elif not program.intact(content, metadata["sha256"]):
         raise damaged
     return metadata
