@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torchgen.model import SchemaKind
 
 from paring.core.model import Model
 from paring.core.quiet import quiet
@@ -21,6 +20,7 @@ with quiet():
     from executorch.exir.dialects.edge.op.api import to_variant
     from executorch.exir.program._program import _default_decomposition_table
     from executorch.extension.pybindings import portable_lib
+    from torchgen.model import SchemaKind  # type: ignore[import-untyped]
 
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
@@ -74,7 +74,7 @@ def without_kernel(lowered: Any) -> list[Problem]:
     ]
 
 
-def own_nodes(lowered: Any) -> Iterator[torch.fx.Node]:
+def own_nodes(lowered: Any) -> Iterator[Any]:
     """The nodes that ExecuTorch's own kernels run, in order."""
     for node in lowered.exported_program().graph.nodes:
         if node.op == "call_function" and isinstance(node.target, EdgeOpOverload):

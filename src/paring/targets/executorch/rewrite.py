@@ -1,6 +1,5 @@
 """A model's graph in the form that XNNPACK runs fastest, with the same answers."""
 
-from functools import reduce
 from typing import Any
 
 import torch
@@ -75,8 +74,11 @@ def _fold_weights(graph: GraphModule) -> None:
 
 
 def _value(graph: GraphModule, node: Node) -> torch.Tensor:
-    found: torch.Tensor = reduce(getattr, str(node.target).split("."), graph)  # type: ignore[arg-type]
-    return found.detach()
+    found: Any = graph
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    value: torch.Tensor = found.detach()
+    return value
 
 
 def _fuse_pads(graph: GraphModule) -> None:
@@ -94,7 +96,7 @@ def _fuse_pads(graph: GraphModule) -> None:
         amounts = _symmetric(pad) if pad else None
         if pad is None or amounts is None:
             continue
-        source = pad.args[0]
+        source: Any = pad.args[0]
         if requantized and not (source.target is _DEQUANTIZE and source.args[1:] == requantized.args[1:]):
             continue
         defaults = [None, None, None, (1, 1), (0, 0), (1, 1), 1]

@@ -53,7 +53,7 @@ class ExecuTorchRunner(OneSampleRunner):
                 check = portable_lib.Verification.InternalConsistency
                 self._program = portable_lib._load_program_from_buffer(content, program_verification=check)
                 self._load()
-            known = self._method.method_meta()
+            known: Any = self._program.method_meta("forward")
             given = [known.input_tensor_meta(i) for i in range(known.num_inputs())]
             taken = [known.output_tensor_meta(i) for i in range(known.num_outputs())]
         except (RuntimeError, IndexError) as error:
