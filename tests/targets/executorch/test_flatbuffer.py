@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 from flatbuffers import Builder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.targets.executorch.flatbuffer import Schema
@@ -40,6 +40,7 @@ def _thing(radius: float, name: str, sizes: list[int]) -> bytes:
     return bytes(builder.Output())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(width=32, allow_nan=False), st.text(max_size=9), st.lists(st.integers(0, 2**32 - 1), max_size=5))
 def test_what_was_written_is_read(radius: float, name: str, sizes: list[int]) -> None:
     ball = {"radius": radius, "unused": 0, "name": name}
@@ -47,6 +48,7 @@ def test_what_was_written_is_read(radius: float, name: str, sizes: list[int]) ->
     assert SCHEMA.read(_thing(radius, name, sizes)) == wanted
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_damage_is_an_error_or_another_value(data: st.DataObject) -> None:
     content = bytearray(_thing(1.5, "ball", [1, 2, 3]))
