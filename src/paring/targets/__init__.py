@@ -2,4 +2,8 @@
 
 from paring.core.registry import Registry
 
-TARGETS = Registry("target", {"litert": "paring.targets.litert:LiteRT"}, extras={"litert": "litert"})
+TARGETS = Registry(
+    "target",
+    {"litert": "paring.targets.litert:LiteRT", "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime"},
+    extras={"litert": "litert", "onnxruntime": "onnxruntime"},
+)

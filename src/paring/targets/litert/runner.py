@@ -11,6 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Array
+from paring.targets import feeding
 
 
 class LiteRTRunner:
@@ -72,7 +73,7 @@ class LiteRTRunner:
             self.invoke()
             for name, answers in gathered.items():
                 answers.append(self._interpreter.get_tensor(self._outputs[name]["index"]))
-        return {name: _decode(np.concatenate(answers), self._outputs[name]) for name, answers in gathered.items()}
+        return {name: _end(self._outputs[name]).decode(np.concatenate(answers)) for name, answers in gathered.items()}
 
     def set(self, inputs: Mapping[str, Array]) -> None:
         """Puts one sample into the interpreter's buffers."""
@@ -87,25 +88,8 @@ class LiteRTRunner:
             self._interpreter.set_tensor(self._inputs[name]["index"], array[sample : sample + 1])
 
     def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        fed = {}
-        for spec in self.inputs:
-            if spec.name not in inputs:
-                raise ParingError(
-                    f"no input is called {spec.name!r}", "run in LiteRT", f"give {', '.join(self._inputs)}"
-                )
-            array, end = inputs[spec.name], self._inputs[spec.name]
-            # the file of another maker does not tell its layout, but its shape does
-            foreign = not spec.layout and array.ndim == 4 and array.shape[1:] != tuple(end["shape"][1:])
-            if foreign or (self._channels_last and spec.layout == "NCHW"):
-                array = array.transpose(0, 2, 3, 1)
-            if tuple(array.shape[1:]) != tuple(end["shape"][1:]):
-                raise ParingError(
-                    f"input {spec.name!r} has the shape {tuple(inputs[spec.name].shape)}, wanted {spec.shape}",
-                    "run in LiteRT",
-                    "use the data that the model was made for",
-                )
-            fed[spec.name] = np.ascontiguousarray(_quantize(array, end))
-        return fed
+        ends = {name: _end(details) for name, details in self._inputs.items()}
+        return feeding.encode(inputs, self.inputs, ends, self._channels_last, "run in LiteRT")
 
 
 def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str, Any]]:
@@ -113,21 +97,9 @@ def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str
     return [details[index] | {"name": name} for name, index in ends.items()]
 
 
-def _quantize(array: Array, end: Mapping[str, Any]) -> Array:
-    scale, zero_point = end["quantization"]
-    if scale == 0.0 or not np.issubdtype(array.dtype, np.floating):
-        return array.astype(end["dtype"], copy=False)
-    limits = np.iinfo(end["dtype"])
-    codes: Array = np.clip(np.rint(array / np.float32(scale)) + zero_point, limits.min, limits.max).astype(end["dtype"])
-    return codes
-
-
-def _decode(array: Array, end: Mapping[str, Any]) -> Array:
-    scale, zero_point = end["quantization"]
-    if scale == 0.0:
-        return array
-    values: Array = (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-    return values
+def _end(details: Mapping[str, Any]) -> feeding.End:
+    scale, zero_point = details["quantization"]
+    return feeding.End(tuple(map(int, details["shape"][1:])), np.dtype(details["dtype"]), scale, zero_point)
 
 
 def _spec(name: str, end: Mapping[str, Any]) -> TensorSpec:
