@@ -65,11 +65,12 @@ def contents(path: Path) -> Contents:
     Raises:
         ParingError: it is no `.onnx` file, or ONNX Runtime refuses it.
     """
+    session(path, str(path))
+    proto = onnx.shape_inference.infer_shapes(onnx.load(path))
     with TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
-        session(path, str(path), optimized=optimized)
+        session(proto.SerializeToString(), str(path), optimized=optimized)
         quantized, in_float = _kinds(onnx.load(optimized))
-    proto = onnx.shape_inference.infer_shapes(onnx.load(path))
     operators = Counter(node.op_type for node in proto.graph.node)
     return Contents(dict(operators), tuple(_tensors(ir.from_proto(proto).graph)), quantized, in_float)
 
@@ -82,12 +83,16 @@ def _kinds(proto: Any) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
     quantized: Counter[str] = Counter()
     in_float = []
     for node in graph.node:
-        if node.op_type in {QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear", *_MOVES} or not node.input:
+        if not node.input:
             continue
-        kinds = {types.get(name) for name in node.input[:1]}
-        if kinds & _CODES:
+        kind = types.get(node.input[0])
+        for name in node.output:
+            types.setdefault(name, kind)  # values that fusing brought in have no type in the file
+        if node.op_type in {QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear", *_MOVES}:
+            continue
+        if kind in _CODES:
             quantized[node.op_type] += 1
-        elif kinds & _FLOATS:
+        elif kind in _FLOATS:
             in_float.append((node.op_type, node.output[0]))
     return dict(quantized), tuple(in_float)
 
@@ -138,8 +143,8 @@ def _shorten_names(graph: Any) -> None:
             if value.name not in named:
                 value.name = node.name if place == 0 else f"{node.name}_{place}"
     for number, value in enumerate(list(graph.initializers.values())):
-        last = value.name.rpartition(".")[2][-_NAME:] if "." in value.name else ""
-        value.name = f"{last or 'c'}_{number}"
+        layer = value.name.removesuffix("_code")[-_NAME:].lstrip(".") if "." in value.name else "c"
+        value.name = f"{layer}_{number}"
 
 
 def _layer(node: Any, layers: Mapping[Any, str]) -> str:

@@ -60,10 +60,7 @@ def pool(graph: Any) -> None:
 
 
 def drop_clips(graph: Any) -> None:
-    """Removes each `Clip` and `Relu` whose only user quantizes to a range that lies within it.
-
-    Codes cannot tell whether a value was clipped before: what is outside the range ends at its edge either way.
-    """
+    """Removes each `Clip` and `Relu` whose only user quantizes to a range within it: see `implied`."""
     for node in nodes(graph, "Clip", "Relu"):
         users = [user for user, _ in node.outputs[0].uses()]
         if [user.op_type for user in users] != [QUANTIZE] or node.outputs[0].is_graph_output():
@@ -77,10 +74,10 @@ def drop_clips(graph: Any) -> None:
 
 
 def implied(scale: float, zero_point: int, codes: Any, bounds: tuple[float, float]) -> bool:
-    """Whether quantizing gives the same code with and without a clip to `bounds` before it.
+    """Whether quantizing gives the same code with and without a clip to `bounds` before it, whatever is clipped.
 
-    A bound does nothing where it rounds to the last code, or lies beyond: `scale · (code − zero point)` is what a code
-    stands for, and no value past the one that the last code stands for gets another code.
+    Rounding never changes an order, so this holds if and only if each bound itself gets the last code on its side:
+    what lies beyond gets it, too, clipped or not.
 
     Args:
         scale: of the codes.
@@ -88,8 +85,8 @@ def implied(scale: float, zero_point: int, codes: Any, bounds: tuple[float, floa
         codes: `numpy.iinfo` of their type.
         bounds: smallest and largest value that the clip lets through.
     """
-    low, high = (np.float32(scale) * np.float32(code - zero_point) for code in (codes.min, codes.max))
-    return bool(bounds[0] <= low and bounds[1] >= high)
+    low, high = (np.rint(np.float32(bound) / np.float32(scale)) + zero_point for bound in bounds)
+    return bool(low <= codes.min and high >= codes.max)
 
 
 def _bounds(node: Any) -> tuple[float, float] | None:
@@ -120,7 +117,7 @@ def fuse_pads(graph: Any) -> None:
         if (
             outer.any()
             or (pads < 0).any()
-            or _attribute(conv, "auto_pad", "NOTSET") != "NOTSET"
+            or ("auto_pad" in conv.attributes and conv.attributes["auto_pad"].as_string() != "NOTSET")
         ):
             continue
         own = np.array(conv.attributes["pads"].as_ints()) if "pads" in conv.attributes else np.zeros_like(inner)

@@ -88,7 +88,7 @@ def _end(one: Any, scales: Mapping[str, tuple[float, int]], where: str) -> feedi
     dtype = _TYPES.get(one.type.removeprefix("tensor(").removesuffix(")"))
     if dtype is None:
         raise ParingError(f"{one.name} is a {one.type}", where, f"tensors of {', '.join(sorted(_TYPES.values()))} work")
-    if not one.shape or one.shape[0] not in (1, None) and not isinstance(one.shape[0], str):
+    if not one.shape or (one.shape[0] not in (1, None) and not isinstance(one.shape[0], str)):
         raise ParingError(
             f"{one.name} has the shape {one.shape}, not one sample with a batch dimension in front",
             where,
