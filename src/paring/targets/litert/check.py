@@ -8,16 +8,18 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
-from paring.targets.tracing import examine, layer_of
+from paring.targets.traced import layer_of, of_other_types, trace, untraceable
 
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
 
 def problems(model: Model) -> list[Problem]:
     """Every reason why `model` cannot become a `.tflite`, all at once."""
-    program, found = examine(model, "LiteRT", DTYPES)
-    if program is None:
-        return found
+    found = of_other_types(model, DTYPES, "LiteRT")
+    try:
+        program = trace(model)
+    except Exception as error:  # torch.export raises many kinds
+        return [*found, untraceable(model, error)]
     return found + [
         Problem(f"LiteRT has no lowering for {operator}", layer, "replace the layer by one that LiteRT has")
         for operator, layer in _unknown(program)

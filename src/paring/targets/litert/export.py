@@ -12,7 +12,7 @@ from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales
 from paring.targets.litert import flatbuffer
 from paring.targets.litert.check import problems
-from paring.targets.tracing import samples
+from paring.targets.traced import samples
 
 SCHEMA = 1  # of the metadata in the file
 

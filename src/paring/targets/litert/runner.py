@@ -11,10 +11,10 @@ from paring.core.errors import ParingError
 from paring.core.model import TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Array
-from paring.targets import feeding
+from paring.targets.feeding import End, OneSampleRunner
 
 
-class LiteRTRunner:
+class LiteRTRunner(OneSampleRunner):
     """Contract: `paring.core.target.Runner`. One sample an inference, XNNPACK kernels where they exist.
 
     Takes and gives float values in the model's own layout whatever the file holds: an int8 end is quantized and
@@ -52,44 +52,29 @@ class LiteRTRunner:
             by_name = self._interpreter._get_full_signature_list()
             first = by_name[next(iter(by_name))]
             ends = (_named(first["inputs"], details), _named(first["outputs"], details))
-        self._inputs = {str(end["name"]): end for end in ends[0]}
-        self._outputs = {str(end["name"]): end for end in ends[1]}
+        self._inputs = {str(end["name"]): int(end["index"]) for end in ends[0]}
+        self._outputs = {str(end["name"]): int(end["index"]) for end in ends[1]}
+        self.foreign = metadata is None
         if metadata is None:
-            self._channels_last: bool = False
-            self.inputs = tuple(_spec(name, end) for name, end in self._inputs.items())
-            self.outputs = tuple(_spec(name, end) for name, end in self._outputs.items())
+            self.inputs = tuple(_spec(end) for end in ends[0])
+            self.outputs = tuple(_spec(end) for end in ends[1])
         else:
-            self._channels_last = metadata["layout"] == "NHWC"
             self.inputs = tuple(TensorSpec.from_json(spec) for spec in metadata["inputs"])
             self.outputs = tuple(TensorSpec.from_json(spec) for spec in metadata["outputs"])
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Answers for a batch of any size; arrays by name, batch first."""
-        fed = self._encode(inputs)
-        count = len(next(iter(fed.values())))
-        gathered: dict[str, list[Array]] = {spec.name: [] for spec in self.outputs}
-        for i in range(count):
-            self._put(fed, i)
-            self.invoke()
-            for name, answers in gathered.items():
-                answers.append(self._interpreter.get_tensor(self._outputs[name]["index"]))
-        return {name: _end(self._outputs[name]).decode(np.concatenate(answers)) for name, answers in gathered.items()}
-
-    def set(self, inputs: Mapping[str, Array]) -> None:
-        """Puts one sample into the interpreter's buffers."""
-        self._put(self._encode(inputs), 0)
+        last = metadata is not None and metadata["layout"] == "NHWC"
+        turned = {spec.name for spec in self.inputs if last and spec.layout == "NCHW"}
+        self.ends = {str(end["name"]): _end(end, end["name"] in turned) for side in ends for end in side}
 
     def invoke(self) -> None:
         """One inference."""
         self._interpreter.invoke()
 
-    def _put(self, fed: Mapping[str, Array], sample: int) -> None:
+    def _put(self, fed: Mapping[str, Array]) -> None:
         for name, array in fed.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], array[sample : sample + 1])
+            self._interpreter.set_tensor(self._inputs[name], array)
 
-    def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        ends = {name: _end(details) for name, details in self._inputs.items()}
-        return feeding.encode(inputs, self.inputs, ends, self._channels_last, "run in LiteRT")
+    def _taken(self) -> dict[str, Array]:
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
 def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str, Any]]:
@@ -97,16 +82,17 @@ def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str
     return [details[index] | {"name": name} for name, index in ends.items()]
 
 
-def _end(details: Mapping[str, Any]) -> feeding.End:
-    scale, zero_point = details["quantization"]
-    return feeding.End(tuple(map(int, details["shape"][1:])), np.dtype(details["dtype"]), scale, zero_point)
+def _end(end: Mapping[str, Any], channels_last: bool) -> End:
+    scale, zero_point = end["quantization"]
+    shape = tuple(int(size) for size in end["shape"])
+    return End(shape, np.dtype(end["dtype"]).name, float(scale), int(zero_point), channels_last)
 
 
-def _spec(name: str, end: Mapping[str, Any]) -> TensorSpec:
+def _spec(end: Mapping[str, Any]) -> TensorSpec:
     """What can be known of an input of a file that is not paring's."""
     quantized = end["quantization"][0] != 0.0
     shape: tuple[int | str, ...] = ("batch", *(int(size) for size in end["shape"][1:]))
-    return TensorSpec(name, shape, "float32" if quantized else np.dtype(end["dtype"]).name)
+    return TensorSpec(str(end["name"]), shape, "float32" if quantized else np.dtype(end["dtype"]).name)
 
 
 def _metadata(content: bytes, artifact: Path) -> Any:

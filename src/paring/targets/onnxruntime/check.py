@@ -9,16 +9,18 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
-from paring.targets.tracing import examine, layer_of
+from paring.targets.traced import layer_of, of_other_types, trace, untraceable
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
 def problems(model: Model) -> list[Problem]:
     """Every reason why `model` cannot become an `.onnx`, all at once."""
-    program, found = examine(model, "ONNX Runtime", DTYPES)
-    if program is None:
-        return found
+    found = of_other_types(model, DTYPES, "ONNX Runtime")
+    try:
+        program = trace(model)
+    except Exception as error:  # torch.export raises many kinds
+        return [*found, untraceable(model, error)]
     return found + [
         Problem(f"ONNX has no translation for {operator}", layer, "replace the layer by one that ONNX has")
         for operator, layer in _unknown(program)

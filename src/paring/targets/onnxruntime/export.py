@@ -15,13 +15,13 @@ from paring.targets import scales
 from paring.targets.onnxruntime import ends, file, rewrite
 from paring.targets.onnxruntime.check import problems
 from paring.targets.onnxruntime.session import session
-from paring.targets.tracing import samples
+from paring.targets.traced import samples
 
 # The oldest that the exporter writes without converting, so that runtimes since ONNX Runtime 1.14 (2023) load the file.
 OPSET = 18
 SCHEMA = 1  # of the metadata in the file
 _WHERE = "export to onnxruntime"
-_LARGEST = 2**31 - 2**20  # bytes of weights: a protocol buffer ends at 2 GiB, and the graph needs some of it
+LARGEST = 2**31 - 2**20  # bytes of weights: a protocol buffer ends at 2 GiB, and the graph needs some of it
 
 
 def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
@@ -62,7 +62,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
 def _fits(model: Model) -> None:
     size = sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))
-    if size // (4 if model.quantized else 1) > _LARGEST:
+    if size // (4 if model.quantized else 1) > LARGEST:
         raise ParingError(
             f"{size / 2**30:.1f} GiB of weights do not fit into one .onnx file, which ends at 2 GiB",
             _WHERE,

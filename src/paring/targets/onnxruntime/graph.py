@@ -19,7 +19,9 @@ def constant(value: Any) -> Array | None:
 
 
 def store(graph: Any, name: str, array: Array) -> Any:
-    """A new stored value of that name."""
+    """A new stored value of that name, or one like it where the name is taken."""
+    while name in graph.initializers:
+        name += "_"
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(array.shape)
     graph.register_initializer(value)

@@ -45,7 +45,7 @@ def store_biases(graph: Any) -> None:
     equation 11). A bias too large for 32 bits stays, and with it its layer, in float.
     """
     for node in nodes(graph, "Conv", "ConvTranspose", "Gemm"):
-        sources = [value.producer() if value is not None else None for value in node.inputs]
+        sources: list[Any] = [value.producer() if value is not None else None for value in node.inputs]
         if len(sources) < 3 or any(source is None or source.op_type != DEQUANTIZE for source in sources[:2]):
             continue
         bias = constant(node.inputs[2])

@@ -5,26 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
 from paring.core.errors import ParingError
 from paring.core.model import TensorSpec
 from paring.core.target import Array
-from paring.targets import feeding
+from paring.targets.feeding import End, OneSampleRunner
 from paring.targets.onnxruntime.session import session
 
 _TYPES = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"} | {
     f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-_WHERE = "run in ONNX Runtime"
 
 
-class ONNXRuntimeRunner:
+class ONNXRuntimeRunner(OneSampleRunner):
     """Contract: `paring.core.target.Runner`. On the CPU, one sample an inference.
 
     Takes and gives float values in the model's own layout whatever the file holds: ends that hold codes are quantized
-    and dequantized with the file's scale, an NHWC image input is transposed.
+    and dequantized with the file's scale, an NHWC image input is transposed. A batch runs sample by sample, as latency
+    is measured: kernels for several may differ from those for one in the last bit.
 
     Args:
         artifact: the `.onnx`, of paring or of another maker.
@@ -39,68 +38,63 @@ class ONNXRuntimeRunner:
         where = str(artifact)
         self._session = session(artifact, where, threads)
         metadata = _metadata(self._session, where)
-        scales = metadata["scales"] if metadata else {}
-        self._inputs = {one.name: _end(one, scales, where) for one in self._session.get_inputs()}
-        self._outputs = {one.name: _end(one, scales, where) for one in self._session.get_outputs()}
-        if not self._inputs:
+        ends = (self._session.get_inputs(), self._session.get_outputs())
+        if not ends[0]:
             raise ParingError("takes no input", where, "name a model that takes data")
+        scales, turned = (metadata["scales"], _turned(metadata)) if metadata else ({}, set())
+        self.ends = {
+            one.name: _end(one, scales.get(one.name, (0.0, 0)), one.name in turned, where)
+            for side in ends
+            for one in side
+        }
+        self.foreign = metadata is None
         if metadata is None:
-            self._channels_last: bool = False
-            self.inputs = tuple(_spec(name, end) for name, end in self._inputs.items())
-            self.outputs = tuple(_spec(name, end) for name, end in self._outputs.items())
+            self.inputs, self.outputs = (tuple(self._spec(one.name) for one in side) for side in ends)
         else:
-            self._channels_last = metadata["layout"] == "NHWC"
             self.inputs = tuple(TensorSpec.from_json(spec) for spec in metadata["inputs"])
             self.outputs = tuple(TensorSpec.from_json(spec) for spec in metadata["outputs"])
         self._binding = self._session.io_binding()
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Answers for a batch of any size; arrays by name, batch first.
-
-        Samples run one by one, as latency is measured: kernels for several differ in the last bit from those for one.
-        """
-        fed = self._encode(inputs)
-        names = [spec.name for spec in self.outputs]
-        gathered = [
-            self._session.run(names, {name: array[i : i + 1] for name, array in fed.items()})
-            for i in range(len(next(iter(fed.values()))))
-        ]
-        answers = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
-        return {name: self._outputs[name].decode(answer) for name, answer in zip(names, answers, strict=True)}
-
-    def set(self, inputs: Mapping[str, Array]) -> None:
-        """Binds one sample to the inputs."""
-        for name, array in self._encode(inputs).items():
-            self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array[:1]))
-        for name in self._outputs:
-            self._binding.bind_output(name)
+        self._fed: tuple[Array, ...] = ()
 
     def invoke(self) -> None:
         """One inference."""
         self._session.run_with_iobinding(self._binding)
 
-    def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return feeding.encode(inputs, self.inputs, self._inputs, self._channels_last, _WHERE)
+    def _put(self, fed: Mapping[str, Array]) -> None:
+        self._fed = tuple(fed.values())  # bound, not copied
+        for name, array in fed.items():
+            self._binding.bind_cpu_input(name, array)
+        for spec in self.outputs:
+            self._binding.bind_output(spec.name)
+
+    def _taken(self) -> dict[str, Array]:
+        answers = self._binding.copy_outputs_to_cpu()
+        return {spec.name: array for spec, array in zip(self.outputs, answers, strict=True)}
+
+    def _spec(self, name: str) -> TensorSpec:
+        """What can be known of an end of a file that is not paring's."""
+        end = self.ends[name]
+        return TensorSpec(name, ("batch", *end.shape[1:]), end.dtype)
 
 
-def _end(one: Any, scales: Mapping[str, tuple[float, int]], where: str) -> feeding.End:
+def _end(one: Any, scale: tuple[float, int], channels_last: bool, where: str) -> End:
     """An input or output as ONNX Runtime tells it: `tensor(float)`, `['batch', 3, 224, 224]`."""
     dtype = _TYPES.get(one.type.removeprefix("tensor(").removesuffix(")"))
     if dtype is None:
         raise ParingError(f"{one.name} is a {one.type}", where, f"tensors of {', '.join(sorted(_TYPES.values()))} work")
-    if not one.shape or (one.shape[0] not in (1, None) and not isinstance(one.shape[0], str)):
+    if not one.shape or (isinstance(one.shape[0], int) and one.shape[0] != 1):
         raise ParingError(
             f"{one.name} has the shape {one.shape}, not one sample with a batch dimension in front",
             where,
             "export it with a free batch dimension, or for one sample",
         )
-    shape = tuple(size if isinstance(size, int | str) else f"size_{axis}" for axis, size in enumerate(one.shape[1:], 1))
-    return feeding.End(shape, np.dtype(dtype), *scales.get(one.name, (0.0, 0)))
+    shape = tuple(size if isinstance(size, int | str) else f"size_{axis}" for axis, size in enumerate(one.shape))
+    return End(shape, dtype, *scale, channels_last)
 
 
-def _spec(name: str, end: feeding.End) -> TensorSpec:
-    """What can be known of an end of a file that is not paring's."""
-    return TensorSpec(name, ("batch", *end.shape), end.dtype.name)
+def _turned(metadata: Any) -> set[str]:
+    """Names of the images that the file has with their channels last."""
+    return {spec["name"] for spec in metadata["inputs"] if (metadata["layout"], spec["layout"]) == ("NHWC", "NCHW")}
 
 
 def _metadata(opened: Any, where: str) -> Any:
