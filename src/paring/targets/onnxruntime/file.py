@@ -59,7 +59,8 @@ def contents(path: Path) -> Contents:
     """Operators and tensors of a file, and what ONNX Runtime makes of them.
 
     Operators and tensors are those of the file. What runs on integers and what in float is read from the graph as ONNX
-    Runtime itself fuses it, under the names that it uses there (`QLinearConv`). Zero points are those of signed codes:
+    Runtime itself fuses it, under the names that it uses there (`QLinearConv`); an operator that it takes apart counts
+    once, by what it gives. Zero points are those of signed codes:
     where the file has uint8, its zero point less 128, so that they compare with other runtimes' int8.
 
     Raises:
@@ -71,21 +72,26 @@ def contents(path: Path) -> Contents:
         optimized = Path(folder) / "optimized.onnx"
         session(proto.SerializeToString(), str(path), optimized=optimized)
         quantized, in_float = _kinds(onnx.load(optimized))
+    known = {name for node in proto.graph.node for name in node.output}
     operators = Counter(node.op_type for node in proto.graph.node)
-    return Contents(dict(operators), tuple(_tensors(ir.from_proto(proto).graph)), quantized, in_float)
+    return Contents(
+        dict(operators),
+        tuple(_tensors(ir.from_proto(proto).graph)),
+        quantized,
+        tuple(one for one in in_float if one[1] in known),
+    )
 
 
-def _kinds(proto: Any) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
+def _kinds(proto: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """How often each operator of a fused graph runs on integers, and those that compute on floats."""
     graph = proto.graph
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    stored = {tensor.name for tensor in graph.initializer}
     quantized: Counter[str] = Counter()
     in_float = []
     for node in graph.node:
-        if not node.input:
-            continue
-        kind = types.get(node.input[0])
+        fed = [name for name in node.input if name and name not in stored]
+        kind = types.get(fed[0]) if fed else None  # a `QLinearConcat` begins with its scale, which is stored
         for name in node.output:
             types.setdefault(name, kind)  # values that fusing brought in have no type in the file
         if node.op_type in {QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear", *_MOVES}:
@@ -94,7 +100,7 @@ def _kinds(proto: Any) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
             quantized[node.op_type] += 1
         elif kind in _FLOATS:
             in_float.append((node.op_type, node.output[0]))
-    return dict(quantized), tuple(in_float)
+    return dict(quantized), in_float
 
 
 def _tensors(graph: Any) -> Iterator[FileTensor]:
