@@ -79,6 +79,8 @@ def test_a_clip_is_implied_exactly_where_no_code_changes(
         (7 / 255, -128, (0.0, 6.0), False),  # codes above six
         (0.01, 0, (-1.0, 1.0), False),
         (0.01, 0, (-1.28, 1.27), True),
+        (0.01, 0, (-1.28, 1.26), False),
+        (0.01, 0, (-1.27, 1.27), False),
         (0.0235294141, -128, (0.0, 6.0), True),  # 255 codes reach 6.0000005
     ],
 )

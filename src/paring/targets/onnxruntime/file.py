@@ -60,8 +60,8 @@ def contents(path: Path) -> Contents:
 
     Operators and tensors are those of the file. What runs on integers and what in float is read from the graph as ONNX
     Runtime itself fuses it, under the names that it uses there (`QLinearConv`); an operator that it takes apart counts
-    once, by what it gives. Zero points are those of signed codes:
-    where the file has uint8, its zero point less 128, so that they compare with other runtimes' int8.
+    once, by what it gives. Zero points are those of signed codes: where the file has uint8, its zero point less 128,
+    so that they compare with other runtimes' int8.
 
     Raises:
         ParingError: it is no `.onnx` file, or ONNX Runtime refuses it.
@@ -73,9 +73,8 @@ def contents(path: Path) -> Contents:
         session(proto.SerializeToString(), str(path), optimized=optimized)
         quantized, in_float = _kinds(onnx.load(optimized))
     known = {name for node in proto.graph.node for name in node.output}
-    operators = Counter(node.op_type for node in proto.graph.node)
     return Contents(
-        dict(operators),
+        dict(Counter(node.op_type for node in proto.graph.node)),
         tuple(_tensors(ir.from_proto(proto).graph)),
         quantized,
         tuple(one for one in in_float if one[1] in known),
