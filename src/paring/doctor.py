@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "digits": (("scikit-learn", "sklearn"),),
     "quantize": (("torchao", "torchao.quantization.pt2e.quantize_pt2e"),),
     "litert": (("litert-torch", "litert_torch"), ("ai-edge-litert", "ai_edge_litert.interpreter")),
+    "onnxruntime": (("onnxruntime", "onnxruntime"), ("onnxscript", "onnxscript"), ("onnx", "onnx")),
     "report": (("plotly", "plotly"),),
 }
 _FREE_GIB = 2.0  # a run keeps every stage and its files

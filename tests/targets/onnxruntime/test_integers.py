@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
@@ -61,6 +61,9 @@ def test_each_code_is_128_more(codes: Array) -> None:
 @given(
     arrays(np.float32, (4, 6), elements=floats),
     arrays(np.float32, 4, elements=scales),
+)
+@example(  # divided by seven, these round the other way
+    np.array([[45.5, 87.5, 101.5, 0, 0, 0]] * 4, np.float32), np.full(4, 7, np.float32)
 )
 def test_weights_are_stored_with_the_codes_of_torch(weight: Array, channels: Array) -> None:
     zeros = np.zeros(4, np.int8)
