@@ -20,7 +20,7 @@ def test_scales_as_float32_holds_them_are_the_same() -> None:
 
 @pytest.mark.parametrize("stored", [[], [(0.1,)], [(0.2, 0.1)], [(0.1, 0.2001)]])
 def test_a_lost_or_changed_scale_names_its_layer(stored: list[tuple[float, ...]]) -> None:
-    with pytest.raises(ParingError, match="1 quantized layers.*layer0") as caught:
+    with pytest.raises(ParingError, match=r"1 quantized layers.*layer0") as caught:
         scales.require(promised([0.1, 0.2]), stored, "here")
     assert caught.value.where == "here"
 
