@@ -25,6 +25,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "quantize": (("torchao", "torchao.quantization.pt2e.quantize_pt2e"),),
     "executorch": (("executorch", "executorch.extension.pybindings.portable_lib"),),
     "litert": (("litert-torch", "litert_torch"), ("ai-edge-litert", "ai_edge_litert.interpreter")),
+    "onnxruntime": (("onnxruntime", "onnxruntime"), ("onnxscript", "onnxscript"), ("onnx", "onnx")),
     "report": (("plotly", "plotly"),),
 }
 _FREE_GIB = 2.0  # a run keeps every stage and its files

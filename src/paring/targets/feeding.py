@@ -16,18 +16,27 @@ class End:
     """An input or an output as the file holds it.
 
     Attributes:
-        shape: of one sample, the batch's one before it.
+        shape: of one sample, the batch before it; a name stands for a free size.
         dtype: numpy's name.
         scale: of integers that stand for float values; 0 where values are stored as they are.
         zero_point: likewise.
         channels_last: whether an image of the layout NCHW is to be transposed.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
     dtype: str
     scale: float = 0.0
     zero_point: int = 0
     channels_last: bool = False
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether samples of that shape go in, given in the model's own layout."""
+        wanted = self.shape[1:]
+        if self.channels_last:  # the model's own layout is channels first
+            wanted = (wanted[2], *wanted[:2])
+        return len(shape) == len(wanted) and all(
+            isinstance(own, str) or own == size for own, size in zip(wanted, shape, strict=True)
+        )
 
     def encode(self, array: Array) -> Array:
         """The array as the file wants it: its layout, its codes."""
@@ -51,6 +60,8 @@ class OneSampleRunner(ABC):
 
     Attributes:
         ends: of every input and output, by name.
+        foreign: whether the file is of another maker. It does not tell its layout, but its shape does: an image that
+            does not fit is tried with its channels last.
     """
 
     runtime: str
@@ -58,6 +69,7 @@ class OneSampleRunner(ABC):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     ends: Mapping[str, End]
+    foreign: bool = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Answers for a batch of any size; arrays by name, batch first."""
@@ -87,18 +99,17 @@ class OneSampleRunner(ABC):
         """The runtime's last answers, not yet decoded, by the outputs' names; copies."""
 
     def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        where, fed = f"run in {self.runtime.partition(' ')[0]}", {}
+        where, fed = f"run in {self.runtime.rpartition(' ')[0]}", {}
         for spec in self.inputs:
             if spec.name not in inputs:
                 names = ", ".join(one.name for one in self.inputs)
                 raise ParingError(f"no input is called {spec.name!r}", where, f"give {names}")
             given, end = inputs[spec.name], self.ends[spec.name]
-            wanted = end.shape[1:]
-            if end.channels_last:  # the model's own layout is channels first
-                wanted = (wanted[2], *wanted[:2])
-            if tuple(given.shape[1:]) != wanted:
+            if self.foreign and given.ndim == 4 and not end.takes(given.shape[1:]):
+                given = given.transpose(0, 2, 3, 1)
+            if not end.takes(given.shape[1:]):
                 raise ParingError(
-                    f"input {spec.name!r} has the shape {tuple(given.shape)}, wanted {spec.shape}",
+                    f"input {spec.name!r} has the shape {tuple(inputs[spec.name].shape)}, wanted {spec.shape}",
                     where,
                     "use the data that the model was made for",
                 )

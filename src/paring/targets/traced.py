@@ -17,9 +17,9 @@ def trace(model: Model) -> ExportedProgram:
         return torch.export.export(model.module, samples(model.inputs), strict=False)
 
 
-def samples(inputs: tuple[TensorSpec, ...]) -> tuple[torch.Tensor, ...]:
-    """Zeros to trace with, a batch of one."""
-    return tuple(torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in inputs)
+def samples(inputs: tuple[TensorSpec, ...], batch: int = 1) -> tuple[torch.Tensor, ...]:
+    """Zeros to trace with."""
+    return tuple(torch.zeros(spec.sized(batch), dtype=getattr(torch, spec.dtype)) for spec in inputs)
 
 
 def layer_of(meta: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
+from paring.targets import scales
 from paring.targets.executorch import program
 from paring.targets.executorch.check import kernel, lower, problems, without_kernel
 from paring.targets.traced import first_line, layer_of
@@ -40,7 +41,9 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             "add quantize.static, or io: float32",
         )
     content = _convert(model, options)
-    _keeps_scales(model, content)
+    scales.require(
+        model, (one.scales for one in program.contents(content).tensors if one.bytes), "export to executorch"
+    )
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
     return path
@@ -98,23 +101,3 @@ def _left_in_float_by_xnnpack(delegate: Any) -> Iterator[str]:
     for call in program.xnnpack(delegate.processed_bytes, data, "").calls:
         if call.kind == "float":
             yield layers.get(call.handle, "the model")
-
-
-def _keeps_scales(model: Model, content: bytes) -> None:
-    """Every scale that a step fixed is in the file, or the file is not written."""
-    stored = {_rounded(tensor.scales) for tensor in program.contents(content).tensors if tensor.bytes}
-    lost = [
-        invariant.layer
-        for invariant in model.invariants
-        if invariant.kind == "scale" and _rounded(tuple(invariant.value)) not in stored
-    ]
-    if lost:
-        raise ParingError(
-            f"{len(lost)} quantized layers came out without their scales ({', '.join(lost[:3])}, …)",
-            "export to executorch",
-            "keep these layers in float (keep_float), and report the model that shows it",
-        )
-
-
-def _rounded(scales: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(float(f"{scale:.5e}") for scale in scales)

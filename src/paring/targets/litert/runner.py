@@ -55,7 +55,7 @@ class LiteRTRunner(OneSampleRunner):
             ends = (_named(first["inputs"], details), _named(first["outputs"], details))
         self._inputs = {str(end["name"]): int(end["index"]) for end in ends[0]}
         self._outputs = {str(end["name"]): int(end["index"]) for end in ends[1]}
-        self._foreign = metadata is None
+        self.foreign = metadata is None
         if metadata is None:
             self.inputs = tuple(_spec(end) for end in ends[0])
             self.outputs = tuple(_spec(end) for end in ends[1])
@@ -76,17 +76,6 @@ class LiteRTRunner(OneSampleRunner):
 
     def _taken(self) -> dict[str, Array]:
         return {name: self.interpreter.get_tensor(index) for name, index in self._outputs.items()}
-
-    def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        if self._foreign:
-            inputs = {name: self._laid_out(name, array) for name, array in inputs.items()}
-        return super()._encode(inputs)
-
-    def _laid_out(self, name: str, array: Array) -> Array:
-        """An image as the file of another maker wants it, which does not tell its layout, but its shape does."""
-        end = self.ends.get(name)
-        other = end is not None and array.ndim == 4 and tuple(array.shape[1:]) != end.shape[1:]
-        return array.transpose(0, 2, 3, 1) if other else array
 
 
 def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from paring.core.model import Model
 from paring.core.target import Array
 from paring.targets.litert.runner import LiteRTRunner
+from paring.targets.scales import rounded
 
 
 def trace(artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -42,11 +43,11 @@ def trace(artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str
 def _outputs(interpreter: Any, model: Model) -> dict[str, Any]:
     """Layer -> the tensor that it gives."""
     details = {one["index"]: one for one in interpreter.get_tensor_details()}
-    wanted = {_rounded(one.value): one.layer for one in model.invariants if one.kind == "scale"}
+    wanted = {rounded(one.value): one.layer for one in model.invariants if one.kind == "scale"}
     by_weight = {
         index: wanted[key]
         for index, one in details.items()
-        if (key := _rounded(one["quantization_parameters"]["scales"].tolist())) in wanted
+        if (key := rounded(one["quantization_parameters"]["scales"].tolist())) in wanted
     }
     found = {}
     for operator in interpreter._get_ops_details():
@@ -62,7 +63,3 @@ def _decoded(codes: Array, details: Any) -> Array:
     if len(quantization["scales"]):
         values = (values - quantization["zero_points"][0]) * quantization["scales"][0]
     return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
-
-
-def _rounded(scales: Any) -> tuple[float, ...]:
-    return tuple(float(f"{scale:.5e}") for scale in scales)
