@@ -68,6 +68,7 @@ class QuantizeAware:
         scheme = scheme_of(config, folded, self.name)
         marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
         prepared = graph.prepare(folded, marks)
+        fixed.refuse_float(model, marks.layers, marks, self.name)
         graph.fix_weights(prepared)
         calibrate(prepared, model, config.calibration.samples, context, self.name)
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.steps.quantize.aware.lsq import LearnedActivation, LearnedWeight
@@ -15,6 +15,7 @@ def learned(scale: float, zero_point: int, low: int = -8, high: int = 7, *, symm
     return LearnedActivation(torch.tensor([scale]), torch.tensor([zero_point]), low, high, symmetric=symmetric)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(1e-4, 10), st.integers(-8, 7))
 def test_it_begins_where_calibration_stood(scale, zero_point):
     found, zero = learned(scale, zero_point).grid()
@@ -22,6 +23,7 @@ def test_it_begins_where_calibration_stood(scale, zero_point):
     assert zero.item() == zero_point
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(-3, 3), st.floats(-30, 30))
 def test_whatever_is_learned_the_grid_is_one_that_kernels_take(step, offset):
     activation = learned(0.1, 0)

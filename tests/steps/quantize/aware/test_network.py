@@ -101,6 +101,22 @@ def test_batch_norm_is_alive_until_it_is_frozen(method):
         torch.testing.assert_close(frozen, rounding.eval()(images(16))[0])
 
 
+@pytest.mark.parametrize("scheme", [Scheme(), Scheme(granularity="tensor")], ids=["channel", "tensor"])
+@pytest.mark.parametrize("method", METHODS)
+def test_alive_it_rounds_as_finely_as_folded_whatever_batch_norm_multiplies_with(method, scheme):
+    model = tiny()
+    with torch.no_grad():
+        model.module.stem[1].weight.mul_(40.0)
+        model.module.body[1].weight.mul_(0.02)
+    _, rounding = made(model, method, scheme)
+    for name in ("stem.0.weight", "body.0.weight"):
+        layer = rounding.get_submodule(name)
+        data = torch.randn(16, *([1] if name.startswith("stem") else [8]), 8, 8)
+        norm = {"stem": model.module.stem, "body": model.module.body}[name[:4]][:2]
+        wanted, found = copy.deepcopy(norm).train()(data), layer.train()(data)
+        assert (found - wanted).norm() < 0.02 * (wanted - wanted.mean((0, 2, 3), keepdim=True)).norm()
+
+
 def test_alive_it_computes_as_convolution_and_batch_norm_do():
     """Without its rounding, training is that of the float network."""
     model = tiny()
@@ -140,11 +156,10 @@ def test_the_model_is_untouched_and_the_network_an_ordinary_module():
 
 
 class Branches(nn.Module):
-    """Layers of all kinds: transposed, linear with batch norm, batch norm alone, sigmoid, no factors, a shared scale."""
+    """Layers of all kinds: transposed, linear with batch norm, batch norm without factors, a sigmoid, a parameter."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.BatchNorm2d(1)
         self.one, self.one_norm = nn.Conv2d(1, 4, 3, padding="same"), nn.BatchNorm2d(4, affine=False)
         self.two, self.two_norm = nn.ConvTranspose2d(4, 6, 2, stride=2), nn.BatchNorm2d(6)
         self.line, self.line_norm = nn.Linear(6, 12), nn.BatchNorm1d(12)
@@ -152,7 +167,7 @@ class Branches(nn.Module):
         self.last = nn.Linear(24, 10, bias=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.two_norm(self.two(self.one_norm(self.one(self.first(image))).relu()))
+        x = self.two_norm(self.two(self.one_norm(self.one(image)).relu()))
         x = self.line_norm(self.line(x.sigmoid().mean((2, 3)))) * self.scale
         return self.last(torch.cat([x, x.relu()], 1))
 
@@ -162,13 +177,14 @@ def test_layers_of_all_kinds(method):
     torch.manual_seed(0)
     prepared, rounding = made(of(Branches()), method)
     names = {name for name, _ in rounding.named_parameters()}
-    assert {"scale", "first.weight", "line.weight.gamma", "last.weight.weight", "two.weight.beta"} <= names
+    assert {"scale", "line.weight.gamma", "last.weight.weight", "two.weight.beta"} <= names
     scale = rounding.get_parameter("scale").clone()
     trained(rounding)
     assert not torch.equal(rounding.get_parameter("scale"), scale)
     with torch.no_grad():
         wanted = rounding(images())[0]
         network.put_back(rounding, prepared)
+        assert torch.equal(prepared.get_parameter("scale"), rounding.get_parameter("scale"))
         found = graph.convert(prepared)(images())
     assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()
 

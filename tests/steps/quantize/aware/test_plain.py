@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.steps.quantize.aware.plain import ExtremeWeight, MovingActivation
@@ -12,6 +12,7 @@ def moving(scale: float = 0.1, zero_point: int = -128, *, symmetric: bool = Fals
     return MovingActivation(torch.tensor([scale]), torch.tensor([zero_point]), -128, 127, symmetric=symmetric)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(1e-4, 10), st.integers(-128, 127))
 def test_it_begins_where_calibration_stood(scale, zero_point):
     found, zero = moving(scale, zero_point).grid()

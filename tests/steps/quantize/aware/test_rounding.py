@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.steps.quantize.aware.rounding import Fixed, rounded_activation, rounded_weight
@@ -20,6 +20,7 @@ def through(x: torch.Tensor) -> torch.Tensor:
     return x + (x.round() - x).detach()
 
 
+@settings(deadline=None, max_examples=50)
 @given(seeds, grids, st.floats(1e-3, 1.0), st.floats(0, 1))
 def test_activations_round_as_torch_does(seed, grid, scale, place):
     low, high = grid
@@ -32,6 +33,7 @@ def test_activations_round_as_torch_does(seed, grid, scale, place):
     torch.testing.assert_close(again, found, rtol=1e-6, atol=0)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seeds, st.sampled_from([15, 255]), st.floats(0.01, 0.3), st.floats(0.1, 0.9), st.booleans())
 def test_gradients_are_those_of_lsq_plus(seed, codes, scale, place, channels_last):
     low = -(codes + 1) // 2
@@ -52,6 +54,7 @@ def test_gradients_are_those_of_lsq_plus(seed, codes, scale, place, channels_las
         torch.testing.assert_close(one.double(), 0.25 * other, rtol=1e-3, atol=1e-2)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seeds, st.floats(0.01, 0.3))
 def test_without_an_offset_the_gradient_is_that_of_lsq(seed, scale):
     x, upstream = 3 * drawn(seed, 200), drawn(seed + 1, 200)
@@ -62,6 +65,7 @@ def test_without_an_offset_the_gradient_is_that_of_lsq(seed, scale):
     torch.testing.assert_close(step.grad.double(), other.grad, rtol=1e-3, atol=1e-3)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seeds, st.sampled_from([7, 127]))
 def test_weights_round_as_torch_does_and_codes_survive_a_second_rounding(seed, high):
     weight, scale = drawn(seed, 6, 4, 3, 3), drawn(seed + 1, 6).abs() / high + 1e-3
