@@ -31,5 +31,5 @@ class Zeros:
         with torch.no_grad():
             for name, zeros in self._kept.items():
                 parameter = module.get_parameter(name)
-                self._kept[name] = zeros = zeros.to(parameter.device)
-                parameter.masked_fill_(zeros, 0.0)
+                self._kept[name] = zeros.to(parameter.device)
+                parameter.masked_fill_(self._kept[name], 0.0)

@@ -1,6 +1,7 @@
 """`quantize.qat` keeps the contract of steps, learns, goes on after a kill, and stops where the loss is lost."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,12 @@ def test_stopped_it_goes_on_to_the_same_bits(
     whole = QuantizeAware().apply(learner, long, replace(context, directory=context.directory / "whole"))
     fits = loop.fit
     for stop in (2, 6):  # before batch norm is frozen, and after
-        stopped = {"until": lambda step, stop=stop: step == stop}
-        monkeypatch.setattr(loop, "fit", lambda *args, **given: _killed(fits(*args, **{**given, **stopped})))
+        stopped = partial(fits, until=lambda step, stop=stop: step == stop)
+        monkeypatch.setattr(loop, "fit", partial(_killed, stopped))
         with pytest.raises(KeyboardInterrupt):
             QuantizeAware().apply(learner, long, context)
     done: list[int] = []
-    monkeypatch.setattr(loop, "fit", lambda *args, **given: fits(*args, **{**given, "until": _noted(done)}))
+    monkeypatch.setattr(loop, "fit", partial(fits, until=lambda step: bool(done.append(step))))
     again = QuantizeAware().apply(learner, long, context)
     assert done == [7, 8]
     for name, tensor in whole.module.state_dict().items():
@@ -121,12 +122,9 @@ def test_stopped_it_goes_on_to_the_same_bits(
     assert again.edits == whole.edits
 
 
-def _killed(fitted: object) -> object:
+def _killed(stopped, *args: object, **options: object) -> object:
+    stopped(*args, **options)
     raise KeyboardInterrupt
-
-
-def _noted(done: list[int]):
-    return lambda step: bool(done.append(step))
 
 
 def test_a_loss_that_is_lost_stops_it_and_the_last_good_state_stays(
@@ -181,7 +179,9 @@ def test_layers_are_chosen_as_in_static_quantization(learner: Model, context: Co
     assert "1 layers to int8 and 2 layers to int4" in result.history[-1].changed
     assert {one.layer for one in result.invariants} == {"stem.0", "body.0", "body.3"}
     used = {
-        layer: int((result.module.get_parameter(f"{layer}.weight").flatten(1) / torch.tensor(scales)[:, None]).abs().max())
+        layer: int(
+            (result.module.get_parameter(f"{layer}.weight").flatten(1) / torch.tensor(scales)[:, None]).abs().max()
+        )
         for layer, scales in graph.weight_scales(result.module).items()
     }
     assert used["body.0"] > 7 >= used["stem.0"]

@@ -102,8 +102,8 @@ def specs_of(
 ) -> Callable[[str], Specs | None]:
     """Name of a layer -> how it is quantized.
 
-    Weights are symmetric, in [−127, 127] or [−7, 7]; int8 activations affine in [−128, 127], int4 ones in [−8, 7], int16
-    ones symmetric in [−32767, 32767], each with one scale for the tensor.
+    Weights are symmetric, in [−127, 127] or [−7, 7]; int8 activations affine in [−128, 127], int4 ones in [−8, 7],
+    int16 ones symmetric in [−32767, 32767], each with one scale for the tensor.
 
     Args:
         scheme: the bits of each layer.

@@ -14,7 +14,7 @@ from pydantic import Field
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.static import Calibration, SchemeConfig, quantizable, refuse, scheme_of
-from paring.train.objective import TaughtConfig
+from paring.train.config import TaughtConfig
 
 if TYPE_CHECKING:
     from torch import nn

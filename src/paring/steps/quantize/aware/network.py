@@ -58,7 +58,7 @@ class Norm:
 def norms(captured: GraphModule) -> dict[str, Norm]:
     """Path of a layer's weight -> the batch norm that follows it, of a graph that is not folded yet."""
 
-    def tensor(node: Node | None) -> Tensor | None:
+    def tensor(node: Node | None) -> Any:
         return None if node is None else graph.attribute(captured, node)
 
     found: dict[str, Norm] = {}
@@ -68,8 +68,10 @@ def norms(captured: GraphModule) -> dict[str, Norm]:
         _, gamma, beta, mean, variance, _, momentum, epsilon, *_ = node.args
         _, weight, *bias = node.args[0].args
         if weight.op == "get_attr":
-            tensors = [tensor(one) for one in (weight, bias[0] if bias else None, gamma, beta, mean, variance)]
-            found[str(weight.target)] = Norm(node.name, *tensors, momentum, epsilon)  # type: ignore[arg-type]
+            found[str(weight.target)] = Norm(
+                node.name, tensor(weight), tensor(bias[0] if bias else None), tensor(gamma), tensor(beta),
+                tensor(mean), tensor(variance), momentum, epsilon,
+            )  # fmt: skip
     return found
 
 
@@ -88,6 +90,8 @@ class Layer(nn.Module):
         alive: whether batch norm takes the statistics of the batch in training.
     """
 
+    gamma: nn.Parameter
+    beta: nn.Parameter
     mean: Tensor
     variance: Tensor
 
@@ -95,7 +99,8 @@ class Layer(nn.Module):
         super().__init__()
         self.operator: Any = node.target
         self.rest, self.options = tuple(node.args[3:]), dict(node.kwargs)
-        self.weight, self.bias = _own(weight), _own(bias)
+        self.weight: nn.Parameter = _own(weight)
+        self.bias: nn.Parameter | None = _own(bias)
         self.rounding: Weight | None = None
         self.shape = [-1 if place == axis else 1 for place in range(weight.ndim)]
         self.alive, self.has_norm = norm is not None, norm is not None
@@ -111,7 +116,8 @@ class Layer(nn.Module):
         """What batch norm multiplies each channel with, by its running statistics; shaped to multiply the weight."""
         if not self.has_norm:
             return self.weight.new_ones(()).reshape([1] * self.weight.ndim)
-        return (self.gamma * (self.variance + self.epsilon).rsqrt()).reshape(self.shape)
+        factor: Tensor = self.gamma * (self.variance + self.epsilon).rsqrt()
+        return factor.reshape(self.shape)
 
     def folded(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """(weight, rounded; its scales, in a shape that multiplies it; bias) with batch norm folded in."""
@@ -145,9 +151,7 @@ class Layer(nn.Module):
         return answer
 
 
-def trainable(
-    prepared: GraphModule, norms: dict[str, Norm], method: Method, learned: frozenset[str]
-) -> GraphModule:
+def trainable(prepared: GraphModule, norms: dict[str, Norm], method: Method, learned: frozenset[str]) -> GraphModule:
     """A network that computes as the prepared graph will once converted, and that `fit` can train.
 
     Args:
@@ -231,13 +235,10 @@ def put_back(network: nn.Module, prepared: GraphModule) -> None:
 def _layer(
     prepared: GraphModule, found: graph.Weighted, norm: Norm | None, method: Method, learned: frozenset[str]
 ) -> Layer:
-    if norm is None:
-        weight, bias = (
-            None if path is None else _own(prepared.get_parameter(path), path in learned)
-            for path in (found.weight, found.bias)
-        )
-    else:
-        weight, bias = norm.weight, norm.bias
+    def stored(path: str | None) -> Any:
+        return None if path is None else _own(prepared.get_parameter(path), path in learned)
+
+    weight, bias = (norm.weight, norm.bias) if norm else (stored(found.weight), stored(found.bias))
     layer = Layer(found.node, found.axis, weight, bias, norm)
     if found.observer is not None:
         known: Any = prepared.get_submodule(found.observer)

@@ -60,7 +60,7 @@ class Weight(nn.Module):
 
 
 def rounded_weight(weight: Tensor, scale: Tensor, high: int) -> Tensor:
-    """scale · clamp(round(weight / scale)), in float; LSQ, equation 1, with its gradients for weight and scale."""
+    """Scale · clamp(round(weight / scale)), in float; LSQ, equation 1, with its gradients for weight and scale."""
     code = (weight / scale).clamp(-high, high)
     return (code + (code.round() - code).detach()) * scale
 
@@ -68,7 +68,7 @@ def rounded_weight(weight: Tensor, scale: Tensor, high: int) -> Tensor:
 def rounded_activation(
     x: Tensor, scale: Tensor, zero_point: Tensor, offset: Tensor | None, share: float, low: int, high: int
 ) -> Tensor:
-    """scale · (clamp(round(x / scale) + zero point) − zero point), in float.
+    """Scale · (clamp(round(x / scale) + zero point) − zero point), in float.
 
     Args:
         x: any shape.
@@ -79,7 +79,7 @@ def rounded_activation(
         low: the lowest code.
         high: the highest.
     """
-    rounded: Tensor = _Rounded.apply(x, scale, zero_point, offset, share, low, high)
+    rounded: Tensor = _Rounded.apply(x, scale, zero_point, offset, share, low, high)  # type: ignore[no-untyped-call]
     return rounded
 
 
@@ -95,7 +95,7 @@ class _Rounded(torch.autograd.Function):
         ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, offset: Tensor | None, share: float, low: int, high: int
     ) -> Tensor:
         step, zero = torch.stack([scale, zero_point]).tolist()
-        rounded = (x * (1 / step)).round_().clamp_(low - zero, high - zero).mul_(step)
+        rounded: Tensor = (x * (1 / step)).round_().clamp_(low - zero, high - zero).mul_(step)
         ctx.save_for_backward(x, rounded)
         ctx.step, ctx.ends = step, ((low - zero) * step, (high - zero) * step)
         ctx.offset, ctx.share = offset is not None, share
