@@ -1,7 +1,7 @@
 """Step sizes that are learned.
 
-LSQ (Esser et al. 2020, arXiv:1902.08153), and LSQ+ (Bhalgat et al. 2020, arXiv:2004.09576) for activations with values on
-both sides of 0, whose zero point stays on the grid of codes as the integer kernels need it.
+LSQ (Esser et al. 2020, arXiv:1902.08153), and LSQ+ (Bhalgat et al. 2020, arXiv:2004.09576) for activations with values
+on both sides of 0, whose zero point stays on the grid of codes as the integer kernels need it.
 """
 
 from math import sqrt

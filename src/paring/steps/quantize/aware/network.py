@@ -100,7 +100,7 @@ class Layer(nn.Module):
         self.operator: Any = node.target
         self.rest, self.options = tuple(node.args[3:]), dict(node.kwargs)
         self.weight: nn.Parameter = _own(weight)
-        self.bias: nn.Parameter | None = _own(bias)
+        self.bias: Tensor | None = _own(bias)
         self.rounding: Weight | None = None
         self.shape = [-1 if place == axis else 1 for place in range(weight.ndim)]
         self.alive, self.has_norm = norm is not None, norm is not None
