@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paring.core.model import Json
 
-LIBRARIES = ("torch", "torchao", "litert-torch", "litert-converter", "ai-edge-litert", "numpy")
+LIBRARIES = ("torch", "torchao", "executorch", "litert-torch", "litert-converter", "ai-edge-litert", "numpy")
 
 
 def cpu() -> str:

@@ -32,7 +32,9 @@ def capture(model: Model) -> GraphModule:
     """
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
-    free = {name: torch.export.Dim(name, min=1, max=2**16) for name in sorted(names)}
+    # a batch may be of any size; other sizes may be bound to each other, or to a limit of the model's own
+    free: dict[str, Any] = dict.fromkeys(names, torch.export.Dim.DYNAMIC)
+    free["batch"] = torch.export.Dim("batch", min=1, max=2**16)
     shapes: tuple[Any, ...] = tuple(
         {axis: free[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in model.inputs
     )

@@ -7,7 +7,7 @@ judged on the validation split. The first that holds is kept, else the best.
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
@@ -85,22 +85,11 @@ def climb(
     Raises:
         ParingError: there is no validation split to judge by, or no rung could be made at all.
     """
-    from paring.train.evaluate import evaluate
-    from paring.train.simulate import evaluated
+    from paring.train.evaluate import Judge
 
-    def accuracy(model: Model) -> float:
-        return evaluate(replace(model, module=evaluated(model.module)), context.task, "validation").accuracy
-
-    if not context.task.size("validation"):
-        raise ParingError(
-            "a limit on the loss of accuracy needs a validation split to judge by",
-            context.task.name,
-            "give the data set more samples, or leave require: accuracy_drop out",
-        )
+    judge = Judge(context.original, context.task)
     state = context.directory / STATE
     known = _read(state)
-    if "float" not in known:
-        known["float"] = accuracy(context.original)
     reached, kept, failed = Climb(drop), dict[str, Model](), list[ParingError]()
     makers: dict[str, Callable[[], Model]] = {}
     start = time.monotonic()
@@ -117,10 +106,10 @@ def climb(
                 failed.append(error)
                 reached.ended = f"{rung.name} could not be tried ({error.problem})"
                 continue
-            known[rung.name] = accuracy(model)
+            known[rung.name] = judge.drop(model)
             _write(known, state)
             kept = {**({reached.best: kept[reached.best]} if reached.best in kept else {}), rung.name: model}
-        reached.found[rung.name] = 100 * (known["float"] - known[rung.name])
+        reached.found[rung.name] = known[rung.name]
         reached.best = min(reached.found, key=lambda name: reached.found[name])
         context.progress.note(f"ladder: {rung.name} {-reached.found[rung.name]:+.2f} pt of validation accuracy")
         if reached.holds:

@@ -1,13 +1,12 @@
 """The rungs of static quantization's ladder, from what costs seconds to what costs a training."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from paring.core.model import Model
 from paring.core.step import Context
 from paring.steps.quantize.ladder import Climb, Rung, climb
-from paring.steps.quantize.static import StaticConfig, scaled
+from paring.steps.quantize.static import StaticConfig, scaled, shown
 
 CALIBRATIONS = ("mse",)
 REPAIRS: tuple[tuple[str, ...], ...] = ()
@@ -20,8 +19,7 @@ def climbed(model: Model, config: StaticConfig, drop: float, context: Context) -
     if config.ladder is None:
         raise ValueError("the recipe wants no ladder")
     found, reached = climb(partial(rungs, model, config, context), config.ladder, drop, context)
-    *before, last = found.history
-    return replace(found, history=(*before, replace(last, changed=f"{last.changed}; {reached}")))
+    return found.told(f"; {reached}")
 
 
 def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) -> Iterator[Rung]:
@@ -52,13 +50,10 @@ def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) 
 
 def _worst(model: Model, config: StaticConfig, context: Context) -> list[str]:
     """The layers that round, the one whose return to float gains most first."""
-    from paring.steps.quantize.partial import Partial, losses
+    from paring.steps.quantize.partial import Partial, without
 
-    partial_network = Partial(scaled(model, config, context).prepared)
-    batches = [
-        tuple(batch.inputs[spec.name] for spec in model.inputs)
-        for batch in context.task.batches("calibration", 32, limit=min(RANKED, config.calibration.samples))
-    ]
-    with context.progress.bar("rank layers", len(partial_network.layers)) as advance:
-        found = losses(partial_network, batches, lambda: advance(1, ""))
-    return [one.layer for one in found]
+    network = Partial(scaled(model, config, context).prepared)
+    batches = shown(model, context, min(RANKED, config.calibration.samples))
+    with context.progress.bar("rank layers", len(network.layers)) as advance:
+        found = without(network, network.layers, batches, lambda: advance(1, ""))
+    return sorted(found, key=lambda layer: found[layer])

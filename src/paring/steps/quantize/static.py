@@ -15,10 +15,12 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.ladder import LadderConfig
-from paring.steps.quantize.scheme import FLOAT, Activations, Precision, Scheme, Weights
+from paring.steps.quantize.mixed import MixedConfig
+from paring.steps.quantize.scheme import FLOAT, LayerChoice, Precision, Scheme
 from paring.steps.select import select
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
 
     from paring.steps.quantize.annotate import Annotator
@@ -36,18 +38,6 @@ class Calibration(StepConfig):
     method: Literal["minmax", "mse"] = "minmax"
     weights: Literal["minmax", "mse"] = "mse"
     samples: int = Field(default=256, ge=1)
-
-
-class LayerChoice(StepConfig):
-    """What one layer computes with, where that is not what the others do.
-
-    Attributes:
-        weights: type of its weights; None for that of the step.
-        activations: type of its inputs and its output; None for that of the step.
-    """
-
-    weights: Weights | None = None
-    activations: Activations | None = None
 
 
 class SchemeConfig(StepConfig):
@@ -95,10 +85,12 @@ class StaticConfig(SchemeConfig):
 
     Attributes:
         repairs: what is done against the loss, in this order; see the README of this folder.
+        mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
         ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
     repairs: tuple[str, ...] = ()
+    mixed: MixedConfig | None = None
     ladder: LadderConfig | None = LadderConfig()
 
 
@@ -116,12 +108,15 @@ class QuantizeStatic:
             ParingError: the target cannot execute such numbers, the model cannot be traced or is quantized already, a
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
-        from paring.steps.quantize import rungs
+        from paring.steps.quantize import mixed, rungs
 
         refuse(model, config, context, self.name)
+        chosen, told = mixed.assigned(model, config, context, self.name)
         if context.accuracy_drop is not None and config.ladder is not None:
-            return rungs.climbed(model, config, context.accuracy_drop, context)
-        return scaled(model, config, context).model()
+            found = rungs.climbed(model, chosen, context.accuracy_drop, context)
+        else:
+            found = scaled(model, chosen, context).model()
+        return found.told(told)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose weights become int8; others with the reason why they stay in float."""
@@ -219,6 +214,12 @@ def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> 
     if config.granularity == "channel" and not context.limits.per_channel:
         raise ParingError("the targets have no scales per channel", where, "granularity: tensor")
     refuse_small(config.calibration.samples, context, where)
+
+
+def shown(model: Model, context: Context, samples: int) -> "list[tuple[Tensor, ...]]":
+    """Some samples of the calibration split, as the model's module takes them."""
+    batches = context.task.batches("calibration", 32, limit=samples)
+    return [tuple(batch.inputs[spec.name] for spec in model.inputs) for batch in batches]
 
 
 def refuse_small(samples: int, context: Context, where: str) -> None:

@@ -10,7 +10,8 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets.litert import flatbuffer
-from paring.targets.litert.check import problems, samples
+from paring.targets.litert.check import problems
+from paring.targets.traced import samples
 
 SCHEMA = 1  # of the metadata in the file
 
