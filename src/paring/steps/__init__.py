@@ -9,8 +9,9 @@ STEPS = Registry(
     {
         "finetune": "paring.steps.finetune:Finetune",
         "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
+        "quantize.qat": "paring.steps.quantize.qat:QuantizeAware",
     },
-    extras={"finetune": "train", "quantize.static": "quantize"},
+    extras={"finetune": "train", "quantize.static": "quantize", "quantize.qat": "quantize,train"},
 )
 
 # kind of invariant -> a function of (model, invariant) that returns None, or in words how it is broken

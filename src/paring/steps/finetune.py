@@ -50,19 +50,12 @@ class Finetune:
             )
         # Here, so that a recipe can be read and checked without torch.
         from paring.train.evaluate import evaluate
+        from paring.train.history import told
         from paring.train.loop import fit
 
         before = evaluate(model, context.task, "validation") if context.task.size("validation") else None
         fitted = fit(
             model, context.task, config, seed=context.seed, directory=context.directory, progress=context.progress
         )
-        length = config.steps or config.epochs
-        changed = f"{length} {'step' if config.steps else 'epoch'}{'s' if length > 1 else ''}"
-        kept = fitted.history[fitted.kept - 1]
-        if before and kept.validation_loss is not None and kept.accuracy is not None:
-            changed += f", loss {before.loss:.2f} → {kept.validation_loss:.2f}"
-            changed += f", validation {100 * before.accuracy:.1f} → {100 * kept.accuracy:.1f} %"
-        else:
-            changed += f", training loss {kept.loss:.2f}"
-        event = Event(step=self.name, config=config.model_dump(mode="json"), changed=changed)
+        event = Event(step=self.name, config=config.model_dump(mode="json"), changed=told(config, fitted, before))
         return model.changed(fitted.module, event)

@@ -112,7 +112,9 @@ class Checkpoint:
             torch.cuda.set_rng_state(states["cuda"][own].clone(), self._accelerator.device)
 
 
-def fingerprint(model: Model, task: Task, config: TrainConfig, seed: int, accelerator: Accelerator) -> str:
+def fingerprint(
+    model: Model, task: Task, config: TrainConfig, seed: int, accelerator: Accelerator, objective: str = ""
+) -> str:
     """Digest of all that decides how a training goes."""
     facts = {
         "config": config.model_dump(mode="json"),
@@ -121,6 +123,7 @@ def fingerprint(model: Model, task: Task, config: TrainConfig, seed: int, accele
         "weights": weights_digest(model.module),
         "processes": accelerator.num_processes,
         "device": accelerator.device.type,
+        "objective": objective,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

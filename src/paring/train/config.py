@@ -93,3 +93,14 @@ class TrainConfig(StepConfig):
     def length(self, per_epoch: int) -> int:
         """Steps in all, where an epoch has `per_epoch`."""
         return self.steps if self.steps is not None else (self.epochs or self.default_epochs) * per_epoch
+
+
+class TaughtConfig(TrainConfig):
+    """How to train, perhaps with a teacher."""
+
+    teacher: Literal["original"] | None = None
+    """`original`: the model that the recipe began with."""
+    temperature: float = Field(4.0, gt=0)
+    """What the logits of both are divided by before they are compared."""
+    teacher_share: float = Field(0.5, ge=0, le=1)
+    """Share of the teacher's answers in the loss; the labels have the rest."""

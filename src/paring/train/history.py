@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+    from paring.train.config import TrainConfig
+    from paring.train.evaluate import Evaluation
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -47,3 +50,16 @@ class Fitted:
     steps: int
     finished: bool
     kept: int
+
+
+def told(config: TrainConfig, fitted: Fitted, before: Evaluation | None) -> str:
+    """A training in one line: its length, and what became of loss and accuracy on the validation split, if any."""
+    length = config.steps or config.epochs or config.default_epochs
+    words = f"{length} {'step' if config.steps else 'epoch'}{'s' if length > 1 else ''}"
+    kept = fitted.history[fitted.kept - 1]
+    if before is None or kept.validation_loss is None or kept.accuracy is None:
+        return f"{words}, training loss {kept.loss:.2f}"
+    return (
+        f"{words}, loss {before.loss:.2f} → {kept.validation_loss:.2f}, "
+        f"validation {100 * before.accuracy:.1f} → {100 * kept.accuracy:.1f} %"
+    )

@@ -27,6 +27,7 @@ from paring.train.evaluate import Evaluation, tally
 from paring.train.forward import forward, lay_out, placed
 from paring.train.history import Epoch, Fitted
 from paring.train.interrupt import deferred_interrupt
+from paring.train.objective import Objective, TaskLoss
 from paring.train.optim import averaging, make_optimizer, make_schedule
 from paring.train.state import CorruptStateError
 
@@ -46,6 +47,8 @@ def fit(
     seed: int,
     directory: Path,
     progress: Progress = _SILENT,
+    objective: Objective | None = None,
+    between_steps: Callable[[nn.Module, int], None] | None = None,
     until: Callable[[int], bool] | None = None,
     checkpoint_every: float = 30.0,
 ) -> Fitted:
@@ -62,6 +65,9 @@ def fit(
         seed: of the order of samples, of augmentation and of dropout.
         directory: keeps the state (`training.safetensors`) to go on from.
         progress: shows how far it has come.
+        objective: what is made small; None is the task's loss.
+        between_steps: called with the module in training and the number of steps done, before the first step of this
+            process and after each; may change the module in place, e.g. to keep pruned weights at 0.
         until: asked with the number of steps done (after each step on a CPU, every 20 on a GPU and at the end of an
             epoch); True ends the training there, and the same call can go on later.
         checkpoint_every: seconds between two saved states within an epoch; one is saved at each epoch's end.
@@ -80,8 +86,12 @@ def fit(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), deferred_interrupt() as interrupted:
         torch.manual_seed(derived_seed(seed, f"process {accelerator.process_index}"))
         shown = progress if accelerator.is_main_process else Silent()
-        training = _Training(accelerator, model, task, config, seed=seed, state=directory / STATE, progress=shown)
-        return training.run(until or (lambda _: False), checkpoint_every, interrupted)
+        training = _Training(
+            accelerator, model, task, config, objective or TaskLoss(task, config.label_smoothing),
+            seed=seed, state=directory / STATE, progress=shown,
+        )  # fmt: skip
+        between = between_steps or (lambda *_: None)
+        return training.run(until or (lambda _: False), between, checkpoint_every, interrupted)
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -98,14 +108,16 @@ class _Training:
         model: Model,
         task: Task,
         config: TrainConfig,
+        objective: Objective,
         *,
         seed: int,
         state: Path,
         progress: Progress,
     ) -> None:
         self.accelerator, self.model, self.task, self.config = accelerator, model, task, config
-        self.seed, self.progress = seed, progress
-        self.checkpoint = Checkpoint(state, fingerprint(model, task, config, seed, accelerator), accelerator)
+        self.seed, self.progress, self.objective = seed, progress, objective
+        known = fingerprint(model, task, config, seed, accelerator, objective.identity)
+        self.checkpoint = Checkpoint(state, known, accelerator)
         self.shard = accelerator.process_index, accelerator.num_processes
         self.per_epoch = task.size("train") // config.batch_size
         self.total = config.length(self.per_epoch)
@@ -135,9 +147,17 @@ class _Training:
         """Steps done."""
         return min(self.total, self.at.epoch * self.per_epoch + self.at.batch)  # the last epoch may be cut short
 
-    def run(self, until: Callable[[int], bool], checkpoint_every: float, interrupted: Callable[[], bool]) -> Fitted:
+    def run(
+        self,
+        until: Callable[[int], bool],
+        between_steps: Callable[[nn.Module, int], None],
+        checkpoint_every: float,
+        interrupted: Callable[[], bool],
+    ) -> Fitted:
         """Trains from where it stands."""
-        self.until, self.checkpoint_every, self.interrupted = until, checkpoint_every, interrupted
+        self.until, self.between_steps = until, between_steps
+        self.checkpoint_every, self.interrupted = checkpoint_every, interrupted
+        self.between_steps(self.module, self.step)
         self.saved = self.marked = time.monotonic()
         with self.progress.bar("train", self.total) as advance:
             advance(self.step, self._said())
@@ -193,7 +213,7 @@ class _Training:
         inputs = placed(batch.inputs, device, config.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             outputs = forward(self.model, self.wrapped, inputs)
-        loss = self.task.loss(outputs, batch.targets.to(device, non_blocking=True), config.label_smoothing)
+        loss = self.objective(inputs, outputs, batch.targets.to(device, non_blocking=True))
         if self.shard[1] > 1:  # shares may differ by a sample; the mean over processes is to be that over the batch
             loss = loss * (len(batch.targets) * self.shard[1] / config.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
@@ -202,6 +222,7 @@ class _Training:
             nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_norm, foreach=True)
         self.optimizer.step()
         self.schedule.step()
+        self.between_steps(self.module, self.step + 1)
         if self.average is not None:
             self.average.update_parameters(self.module)
         self.unread.append(loss.detach())

@@ -1,6 +1,6 @@
 """A network with integer scales fixed: how every quantization step ends, and how its result is saved and rebuilt."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from paring.core.errors import ParingError
@@ -60,12 +60,7 @@ def quantized(
     scales, activations = graph.per_tensor_scales(prepared), len(graph.observers(prepared))
     converted = graph.convert(prepared)
     weights = graph.weight_scales(converted)
-    if not weights:
-        raise ParingError(
-            "no layer could be quantized: " + "; ".join(f"{s.layer}: {s.reason}" for s in marks.skipped[:3]),
-            f"{name} of {model.source}",
-            "leave the step out, or loosen keep_float",
-        )
+    refuse_float(model, weights, marks, name)
     kinds = [scheme.of(layer) for layer in weights]
     counted = " and ".join(
         f"{sum(kind.weights == one for kind in kinds)} layers to {one}"
@@ -159,6 +154,16 @@ def refuse_quantized(model: Model, where: str) -> None:
     """Raises ParingError if an earlier step has quantized the model."""
     if model.quantized:
         raise ParingError("the model is quantized already", where, "keep one quantization step in the recipe")
+
+
+def refuse_float(model: Model, layers: Collection[str], marks: "Annotator", name: str) -> None:
+    """Raises ParingError if no layer is quantized."""
+    if not layers:
+        raise ParingError(
+            "no layer could be quantized: " + "; ".join(f"{s.layer}: {s.reason}" for s in marks.skipped[:3]),
+            f"{name} of {model.source}",
+            "leave the step out, or loosen keep_float",
+        )
 
 
 def refuse_unknown(precisions: Iterable[Precision], limits: Limits, where: str) -> None:

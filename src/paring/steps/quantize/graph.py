@@ -131,7 +131,7 @@ def observers(prepared: GraphModule) -> dict[str, Any]:
     return {
         str(node.target): prepared.get_submodule(str(node.target))
         for node in prepared.graph.nodes
-        if _observes(node) and node.args[0].op != "get_attr"
+        if observes(node) and node.args[0].op != "get_attr"
     }
 
 
@@ -145,7 +145,7 @@ def layer_of_observers(prepared: GraphModule) -> dict[str, str]:
         if layer.observer is not None:
             found[layer.observer] = layer.name
     for node in prepared.graph.nodes:
-        if _observes(node) and str(node.target) not in found:
+        if observes(node) and str(node.target) not in found:
             source = node.args[0]
             before = source.all_input_nodes[0] if source.all_input_nodes else None
             if before is not None and fused_activation(before) is source:
@@ -179,7 +179,7 @@ def per_tensor_scales(prepared: GraphModule) -> dict[str, Json]:
     """
     found: dict[str, Json] = {}
     for node in prepared.graph.nodes:
-        if _observes(node):
+        if observes(node):
             observer: Any = prepared.get_submodule(str(node.target))
             if getattr(observer, "ch_axis", None) in (None, -1):
                 scale, zero_point = observer.calculate_qparams()
@@ -201,11 +201,12 @@ def weight_scales(graph: GraphModule) -> dict[str, list[float]]:
     for node in graph.graph.nodes:
         if node.target in _QUANTIZE and node.args[0].op == "get_attr":
             scale = node.args[1]
-            found[_consumer(node)] = [float(scale)] if isinstance(scale, float) else _attribute(graph, scale).tolist()
+            found[_consumer(node)] = [float(scale)] if isinstance(scale, float) else attribute(graph, scale).tolist()
     return found
 
 
-def _observes(node: Node) -> bool:
+def observes(node: Node) -> bool:
+    """Whether a node of a prepared graph is an observer, or what stands in its place."""
     return node.op == "call_module" and str(node.target).startswith("activation_post_process")
 
 
@@ -225,7 +226,8 @@ def _consumer(node: Node) -> str:
     return layer_of(user)
 
 
-def _attribute(graph: GraphModule, node: Any) -> Any:
+def attribute(graph: GraphModule, node: Any) -> Any:
+    """What a `get_attr` node stands for."""
     found: Any = graph
     for part in str(node.target).split("."):
         found = getattr(found, part)

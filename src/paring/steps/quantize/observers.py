@@ -42,6 +42,14 @@ class MseTensorObserver(MinMaxObserver):  # type: ignore[misc]
         return x_orig
 
 
+class MseActivationObserver(HistogramObserver):  # type: ignore[misc]
+    """The range with the smallest squared error, among the codes that there are; torchao always counts 256."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.dst_nbins = self.quant_max - self.quant_min + 1
+
+
 def smallest_error(rows: Tensor, largest: int) -> Tensor:
     """The symmetric range of each row with the smallest squared error, among 1.00, 0.99, … 0.30 of its extreme.
 
@@ -80,7 +88,7 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         return self.scale, self.zero_point
 
 
-ACTIVATIONS = {"minmax": MinMaxObserver, "mse": HistogramObserver}
+ACTIVATIONS = {"minmax": MinMaxObserver, "mse": MseActivationObserver}
 WEIGHTS = {
     ("channel", "minmax"): PerChannelMinMaxObserver,
     ("channel", "mse"): MsePerChannelObserver,
@@ -94,8 +102,8 @@ def specs_of(
 ) -> Callable[[str], Specs | None]:
     """Name of a layer -> how it is quantized.
 
-    Weights are symmetric, in [−127, 127] or [−7, 7]; int8 activations affine in [−128, 127], int16 ones symmetric in
-    [−32767, 32767], each with one scale for the tensor.
+    Weights are symmetric, in [−127, 127] or [−7, 7]; int8 activations affine in [−128, 127], int4 ones in [−8, 7],
+    int16 ones symmetric in [−32767, 32767], each with one scale for the tensor.
 
     Args:
         scheme: the bits of each layer.
@@ -116,11 +124,11 @@ def specs_of(
 
 
 def _activation(kind: str, symmetric: bool, method: Method) -> QuantizationSpec:
-    wide = kind == "int16"
+    wide, largest = kind == "int16", 2 ** (BITS[kind] - 1) - 1
     return QuantizationSpec(
         dtype=torch.int16 if wide else torch.int8,
-        quant_min=-32767 if wide else -128,
-        quant_max=32767 if wide else 127,
+        quant_min=-largest if wide else -largest - 1,
+        quant_max=largest,
         qscheme=torch.per_tensor_symmetric if wide or symmetric else torch.per_tensor_affine,
         observer_or_fake_quant_ctr=ACTIVATIONS["minmax" if wide else method].with_args(eps=SMALLEST_SCALE),
     )

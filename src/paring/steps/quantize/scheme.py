@@ -8,7 +8,7 @@ from paring.core.model import Json
 from paring.core.step import StepConfig
 
 Weights = Literal["float32", "int8", "int4"]
-Activations = Literal["float32", "int8", "int16"]
+Activations = Literal["float32", "int8", "int16", "int4"]
 BITS = {"int4": 4, "int8": 8, "int16": 16}
 
 

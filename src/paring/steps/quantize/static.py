@@ -40,38 +40,32 @@ class Calibration(StepConfig):
     samples: int = Field(default=256, ge=1)
 
 
-class StaticConfig(StepConfig):
-    """Options of `quantize.static`.
+class SchemeConfig(StepConfig):
+    """What each layer computes with, and how its ranges are found: options of every step that fixes scales.
 
     Patterns are shell patterns on names of layers (`blocks.3.*`), or `@` and a kind: `@first`, `@last`, `@conv`,
     `@depthwise`, `@linear`.
 
     Attributes:
         weights: `int8` or `int4`.
-        activations: `int8` or `int16`.
+        activations: `int8`, `int16` or `int4`.
         granularity: one scale for each output `channel` of a weight, or one for the whole `tensor`.
         symmetric: activations with zero point 0.
         calibration: how ranges are found.
-        repairs: what is done against the loss, in this order; see the README of this folder.
         layers: pattern -> other types for some layers; a later one counts more.
         keep_float: patterns of layers that stay in float.
-        mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
-        ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
     weights: Literal["int8", "int4"] = "int8"
-    activations: Literal["int8", "int16"] = "int8"
+    activations: Literal["int8", "int16", "int4"] = "int8"
     granularity: Literal["channel", "tensor"] = "channel"
     symmetric: bool = False
     calibration: Calibration = Calibration()
-    repairs: tuple[str, ...] = ()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
     keep_float: tuple[str, ...] = ()
-    mixed: MixedConfig | None = None
-    ladder: LadderConfig | None = LadderConfig()
 
     @property
-    def precision(self) -> Precision:
+    def default_precision(self) -> Precision:
         """Of every layer that no pattern chooses."""
         return Precision(weights=self.weights, activations=self.activations)
 
@@ -84,6 +78,20 @@ class StaticConfig(StepConfig):
             )
             for pattern, choice in self.layers.items()
         }
+
+
+class StaticConfig(SchemeConfig):
+    """Options of `quantize.static`.
+
+    Attributes:
+        repairs: what is done against the loss, in this order; see the README of this folder.
+        mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
+        ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
+    """
+
+    repairs: tuple[str, ...] = ()
+    mixed: MixedConfig | None = None
+    ladder: LadderConfig | None = LadderConfig()
 
 
 class QuantizeStatic:
@@ -100,13 +108,9 @@ class QuantizeStatic:
             ParingError: the target cannot execute such numbers, the model cannot be traced or is quantized already, a
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
-        from paring.steps.quantize import fixed, mixed, rungs
+        from paring.steps.quantize import mixed, rungs
 
-        fixed.refuse_quantized(model, self.name)
-        fixed.refuse_unknown([config.precision, *config.precisions.values()], context.limits, self.name)
-        if config.granularity == "channel" and not context.limits.per_channel:
-            raise ParingError("the targets have no scales per channel", self.name, "granularity: tensor")
-        refuse_small(config.calibration.samples, context, self.name)
+        refuse(model, config, context, self.name)
         chosen, told = mixed.assigned(model, config, context, self.name)
         if context.accuracy_drop is not None and config.ladder is not None:
             found = rungs.climbed(model, chosen, context.accuracy_drop, context)
@@ -116,13 +120,7 @@ class QuantizeStatic:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose weights become int8; others with the reason why they stay in float."""
-        from paring.steps.quantize import fixed, graph
-
-        if model.quantized:
-            return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
-        annotator = fixed.annotator(Scheme())
-        graph.prepare(graph.capture(model), annotator)
-        return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
+        return quantizable(model)
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,18 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     return Scaled(model, config, prepared, scheme, marks, told)
 
 
-def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme:
+def quantizable(model: Model) -> dict[str, str | None]:
+    """Layers whose weights become integers -> None; others -> the reason why they stay in float."""
+    from paring.steps.quantize import fixed, graph
+
+    if model.quantized:
+        return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
+    annotator = fixed.annotator(Scheme())
+    graph.prepare(graph.capture(model), annotator)
+    return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
+
+
+def scheme_of(config: SchemeConfig, folded: "GraphModule", where: str) -> Scheme:
     """The precision of every layer, as the recipe asks.
 
     Raises:
@@ -193,7 +202,18 @@ def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme
     for pattern, precision in config.precisions.items():
         layers |= dict.fromkeys(select([pattern], there, f"{where}: layers"), precision)
     layers |= dict.fromkeys(select(config.keep_float, there, f"{where}: keep_float"), FLOAT)
-    return Scheme(config.precision, layers, config.granularity, config.symmetric)
+    return Scheme(config.default_precision, layers, config.granularity, config.symmetric)
+
+
+def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> None:
+    """Raises ParingError if the model is quantized already, the targets cannot do it, or samples are too few."""
+    from paring.steps.quantize import fixed
+
+    fixed.refuse_quantized(model, where)
+    fixed.refuse_unknown([config.default_precision, *config.precisions.values()], context.limits, where)
+    if config.granularity == "channel" and not context.limits.per_channel:
+        raise ParingError("the targets have no scales per channel", where, "granularity: tensor")
+    refuse_small(config.calibration.samples, context, where)
 
 
 def shown(model: Model, context: Context, samples: int) -> "list[tuple[Tensor, ...]]":
