@@ -153,3 +153,20 @@ def test_the_ladder_can_be_left_out(trained: Model, context: Context) -> None:
     config = StaticConfig(weights="int4", calibration=Calibration(samples=32), ladder=None)
     found = QuantizeStatic().apply(trained, config, replace(context, accuracy_drop=0.0))
     assert "as the recipe asks" not in found.history[-1].changed
+
+
+def test_training_is_the_last_rung(trained: Model, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing holds before: float layers are not tried, so that the ladder is short."""
+    monkeypatch.setattr("paring.steps.quantize.rungs.FLOATS", ())
+    monkeypatch.setattr("paring.steps.quantize.rungs.CALIBRATIONS", ())
+    monkeypatch.setattr("paring.steps.quantize.rungs.REPAIRS", ())
+    monkeypatch.setattr("paring.steps.quantize.qat.QatConfig.default_epochs", 1)
+    rows = StaticConfig(weights="int4", granularity="tensor", calibration=Calibration(samples=32))
+    tried: list[str] = []
+    monkeypatch.setattr(context.progress, "note", tried.append, raising=False)
+    QuantizeStatic().apply(trained, rows, replace(context, accuracy_drop=-1000.0))
+    assert any(note.startswith("ladder: training …") for note in tried)
+    tried.clear()
+    short = rows.model_copy(update={"ladder": LadderConfig(training=False)})
+    QuantizeStatic().apply(trained, short, replace(context, accuracy_drop=-1000.0, directory=context.directory / "b"))
+    assert not any("training" in note for note in tried)

@@ -1,12 +1,13 @@
 """The rungs of static quantization's ladder, from what costs seconds to what costs a training."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from paring.core.model import Model
 from paring.core.step import Context
 from paring.steps.quantize.ladder import Climb, Rung, climb
-from paring.steps.quantize.static import StaticConfig, scaled, shown
+from paring.steps.quantize.static import SchemeConfig, StaticConfig, scaled, shown
 
 CALIBRATIONS = ("mse",)
 REPAIRS: tuple[tuple[str, ...], ...] = ()
@@ -46,6 +47,17 @@ def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) 
             kept = (*repaired.keep_float, *worst[:count])
             name = f"{', '.join(worst[:count])} in float" if count < 3 else f"the {count} worst layers in float"
             yield rung(name, repaired.model_copy(update={"keep_float": kept}))
+    if config.ladder is not None and config.ladder.training and context.task.size("train"):
+        yield Rung("training", lambda: _trained(model, config, context))
+
+
+def _trained(model: Model, config: StaticConfig, context: Context) -> Model:
+    """By quantization-aware training with the bits that the recipe asks for, and the original as teacher."""
+    from paring.steps.quantize.qat import QatConfig, QuantizeAware
+
+    scheme = {name: getattr(config, name) for name in SchemeConfig.model_fields}
+    options = QatConfig(**scheme, teacher="original")
+    return QuantizeAware().apply(model, options, replace(context, directory=context.directory / "training"))
 
 
 def _worst(model: Model, config: StaticConfig, context: Context) -> list[str]:
