@@ -73,7 +73,7 @@ class OneSampleRunner(ABC):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Answers for a batch of any size; arrays by name, batch first."""
-        fed = self._encode(inputs)
+        fed = self.encode_all(inputs)
         gathered: dict[str, list[Array]] = {spec.name: [] for spec in self.outputs}
         for i in range(len(next(iter(fed.values())))):
             self._put({name: array[i : i + 1] for name, array in fed.items()})
@@ -84,7 +84,7 @@ class OneSampleRunner(ABC):
 
     def set(self, inputs: Mapping[str, Array]) -> None:
         """Puts one sample into the runtime's buffers."""
-        self._put({name: array[:1] for name, array in self._encode(inputs).items()})
+        self._put({name: array[:1] for name, array in self.encode_all(inputs).items()})
 
     @abstractmethod
     def invoke(self) -> None:
@@ -98,7 +98,8 @@ class OneSampleRunner(ABC):
     def _taken(self) -> Mapping[str, Array]:
         """The runtime's last answers, not yet decoded, by the outputs' names; copies."""
 
-    def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def encode_all(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Samples as the file takes them, by its inputs' names."""
         where, fed = f"run in {self.runtime.rpartition(' ')[0]}", {}
         for spec in self.inputs:
             if spec.name not in inputs:

@@ -1,11 +1,11 @@
 """ONNX Runtime: `.onnx` files for desktops, servers, single-board computers and phones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from paring.core.model import Model
-from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
+from paring.core.target import FLOAT_ENDS, Array, Contents, ExportOptions, Limits, Problem, Runner
 
 
 class ONNXRuntime:
@@ -40,3 +40,9 @@ class ONNXRuntime:
         from paring.targets.onnxruntime.runner import ONNXRuntimeRunner
 
         return ONNXRuntimeRunner(artifact, threads)
+
+    def trace(self, artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What each quantized layer gives; see `paring.targets.onnxruntime.trace.trace`."""
+        from paring.targets.onnxruntime.trace import trace
+
+        return trace(artifact, model, inputs)

@@ -1,19 +1,22 @@
-"""What each layer gives in the runtime."""
+"""What each layer gives in a runtime."""
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from paring.core.target import ExportOptions, Traces
+from paring.core.target import ExportOptions, Target, Traces
 from paring.measure.accuracy import sqnr
 from paring.steps.quantize import graph
 from paring.targets.litert import LiteRT
+from paring.targets.onnxruntime import ONNXRuntime
 from paring.testing.models import TinyTask, quantized, tiny
 
 
-def test_each_layer_gives_what_it_gives_in_pytorch(tmp_path: Path) -> None:
-    target, model = LiteRT(), quantized()
+@pytest.mark.parametrize("target", [LiteRT(), ONNXRuntime()], ids=lambda target: target.name)
+def test_each_layer_gives_what_it_gives_in_pytorch(target: Target, tmp_path: Path) -> None:
+    model = quantized()
     assert isinstance(target, Traces)
     images = next(iter(TinyTask().batches("test", 6))).inputs["image"]
     floats = graph.fold(graph.capture(tiny()))
@@ -31,7 +34,7 @@ def test_each_layer_gives_what_it_gives_in_pytorch(tmp_path: Path) -> None:
     Noting(floats).run(images)
     for layout in ("NCHW", "NHWC"):
         options = ExportOptions.model_validate({"layout": layout})
-        artifact = target.export(model, tmp_path / f"{layout}.tflite", options)
+        artifact = target.export(model, tmp_path / f"{layout}{target.suffix}", options)
         found = target.trace(artifact, model, {"image": images.numpy()})
         assert set(found) == {"stem.0", "body.0", "body.3", "classifier"}
         for layer, values in found.items():
