@@ -102,6 +102,16 @@ def test_a_run_is_diagnosed_and_written_down(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["sqnr"] == pytest.approx(written["sqnr"])
 
 
+def test_the_report_tells_what_runs_on_integers(tmp_path: Path) -> None:
+    found = paring.compress({**RECIPE, "targets": ["onnxruntime"]}, out=tmp_path / "run").report
+    (share,) = found.find("artifact:onnxruntime", "on_integers")
+    assert 0 < share.value < 100
+    assert share.samples > 4
+    (note,) = (note for note in found.notes if "computes in float" in note)
+    assert "FusedConv (body.3" in note  # which the recipe keeps in float
+    assert not found.find("baseline", "on_integers")
+
+
 def test_what_cannot_be_diagnosed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParingError):
         paring.diagnose(tmp_path / "no-run")

@@ -105,7 +105,7 @@ def compress(
             requirements=tuple(
                 Requirement(**found) for one in budgets for found in verdicts(one.name, one.limit, one.unit, records)
             ),
-            notes=(*_notes(wanted, records), *told(task)),
+            notes=(*_notes(wanted, records), *work.in_float(exports), *told(task)),
         )
         write(wanted, run.path / "recipe.yaml")
         report.write_json(document, run.path / "report.json")

@@ -1,6 +1,7 @@
 """One run of a recipe, stage by stage; each stage is kept in the run directory and never done twice."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from paring.core.model import Json, Model
 from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
 from paring.core.step import Context, Progress, Step, StepConfig
-from paring.core.target import ExportOptions, Limits, Target
+from paring.core.target import Describes, ExportOptions, Limits, Target
 from paring.core.task import Task
 from paring.load import saved
 from paring.measure import machine, measurements
@@ -18,6 +19,9 @@ from paring.measure.answers import Answers
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
+
+OPERATORS = "operators.json"
+_NAMED = 5  # operators in float that a note names
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,23 @@ class Compression:
         def make(folder: Path) -> None:
             self.progress.note(f"export {name} …")
             target.export(state.model(), folder / file, options)
+            if isinstance(target, Describes):
+                held = target.describe(folder / file)
+                operators = {"quantized": dict(held.quantized), "in_float": [list(one) for one in held.in_float]}
+                (folder / OPERATORS).write_text(json.dumps(operators, indent=1) + "\n", encoding="utf-8")
 
         done = self.run.once(f"artifacts/{name}", this, make)
         return Export(stage, state, target, done.path / file, this, done)
+
+    @staticmethod
+    def in_float(exports: Sequence[Export]) -> Iterator[str]:
+        """For each quantized result the operators that it computes in float, in words."""
+        for export in exports:
+            held = _operators(export.done.path)
+            if export.stage.startswith("artifact:") and held["quantized"] and held["in_float"]:
+                named = ", ".join(f"{kind} ({tensor})" for kind, tensor in held["in_float"][:_NAMED])
+                more = len(held["in_float"]) - _NAMED
+                yield f"{export.target.name} computes in float: {named}{f' and {more} more' if more > 0 else ''}."
 
     def _kept(self, name: str, this: str, take: Callable[[], list[Record]]) -> list[Record]:
         done = self.run.once(f"records/{name}", this, lambda folder: measurements.write(take(), folder))
@@ -185,16 +203,20 @@ class Compression:
         return measurements.of_state(state.model(), state.answers, baseline.answers, state.name)
 
     def _measure_artifact(self, export: Export) -> list[Record]:
-        return measurements.of_artifact(
-            export.target,
-            export.file,
-            self.threads,
-            self.task,
-            export.state.answers,
-            export.stage,
-            self.progress,
-            self.recipe.measure.test_samples,
-        )
+        held = _operators(export.done.path)
+        return [
+            *measurements.of_artifact(
+                export.target,
+                export.file,
+                self.threads,
+                self.task,
+                export.state.answers,
+                export.stage,
+                self.progress,
+                self.recipe.measure.test_samples,
+            ),
+            *measurements.on_integers(sum(held["quantized"].values()), len(held["in_float"]), export.stage),
+        ]
 
     def _measure_latency(self, files: Sequence[Export]) -> list[Record]:
         self.progress.note("latency …")
@@ -215,6 +237,12 @@ def verdicts(name: str, limit: float, unit: str, records: Sequence[Record]) -> l
             {"name": told, "limit": limit, "unit": unit, "value": value, "met": over == 0.0, "shortfall": over}
         )
     return found
+
+
+def _operators(folder: Path) -> Json:
+    """Which operators of an exported file run on integers, and which in float; nothing where the target cannot tell."""
+    file = folder / OPERATORS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"quantized": {}, "in_float": []}
 
 
 def _later(made: Sequence[Model], folder: Path) -> Callable[[], Model]:

@@ -93,6 +93,19 @@ def footprint(target: Target, artifact: Path, stage: str, threads: int) -> list[
     ]  # fmt: skip
 
 
+def on_integers(quantized: int, in_float: int, stage: str) -> list[Record]:
+    """The share of a file's computing operators that run on integers; nothing of a float file."""
+    count = quantized + in_float
+    if not quantized:
+        return []
+    return [
+        Record(
+            stage=stage, metric="on_integers", value=100 * quantized / count, unit="%", samples=count, device="none",
+            origin=Origin.ESTIMATED, source="describe",
+        )
+    ]  # fmt: skip
+
+
 def latency(runners: Mapping[str, Runner], *, seconds: float = 4.0) -> list[Record]:
     """Latency of artifacts, interleaved, and its ratio to the first of them."""
     records = []

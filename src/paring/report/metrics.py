@@ -31,6 +31,9 @@ METRICS = {
         f"{_QUARTILES}",
     ),
     "peak_memory": Metric("peak memory", "Most memory held by a fresh process that loads the file and runs it."),
+    "on_integers": Metric(
+        "on integers", "Share of the file's operators that compute on integers; the notes name the rest."
+    ),
     "parameters": Metric("parameters", "Numbers that the model has learned."),
     "macs": Metric("MACs", "Multiply-accumulate operations of one inference. A cost, not a speed."),
     "agreement": Metric(

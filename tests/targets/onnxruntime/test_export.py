@@ -13,13 +13,15 @@ from torch import nn
 
 from paring.core.errors import ParingError
 from paring.core.model import Invariant, Model, Source, TensorSpec
+from paring.core.step import Context
 from paring.core.target import Contents, ExportOptions
 from paring.load import probe
 from paring.measure.answers import of_model
+from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
 from paring.targets.litert import LiteRT
 from paring.targets.onnxruntime import ONNXRuntime, export, file
 from paring.targets.onnxruntime.runner import ONNXRuntimeRunner
-from paring.testing.models import quantized, tiny
+from paring.testing.models import TinyTask, quantized, tiny
 
 TARGET = ONNXRuntime()
 
@@ -170,3 +172,19 @@ def test_what_the_exporter_says_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     TARGET.export(tiny(), tmp_path / "m.onnx")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("layer", ["body.3", "classifier"])
+def test_a_layer_kept_in_float_is_not_rounded_by_the_runtime(layer: str, tmp_path: Path) -> None:
+    """ONNX Runtime would round the weight of a plain operator between two quantized tensors by itself."""
+    config = StaticConfig(calibration=Calibration(samples=64), keep_float=(layer,))
+    context = Context(TinyTask(), ONNXRuntime.limits, 0, tiny(), tmp_path)
+    model = QuantizeStatic().apply(tiny(), config, context)
+    artifact = ONNXRuntime().export(model, tmp_path / "m.onnx")
+    ((kind, name),) = ONNXRuntime().describe(artifact).in_float
+    assert kind in {"FusedConv", "FusedGemm"}
+    assert name.startswith("output" if layer == "classifier" else layer)
+    images = {"image": np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)}
+    wanted, found = of_model(model)(images)["output"], ONNXRuntime().open(artifact).run(images)["output"]
+    step = float(np.diff(np.unique(wanted)).min()) if layer != "classifier" else 0.02
+    np.testing.assert_allclose(found, wanted, atol=2.01 * step)

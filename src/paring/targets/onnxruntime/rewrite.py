@@ -12,6 +12,8 @@ import onnx_ir as ir
 from paring.targets.onnxruntime import integers
 from paring.targets.onnxruntime.graph import DEQUANTIZE, QUANTIZE, constant, nodes, only_user, remove
 
+MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
+
 
 def everything(graph: Any) -> None:
     """All rewrites, in an order in which each finds what the others leave."""
@@ -22,6 +24,26 @@ def everything(graph: Any) -> None:
     pad_codes(graph)
     integers.store_biases(graph)
     integers.shift(graph)
+    keep_float(graph)
+
+
+def keep_float(graph: Any) -> None:
+    """Says of layers with float weights, between layers on integers, that they are to compute in float.
+
+    ONNX Runtime rounds the weight of a plain `Conv` or `Gemm` to int8 by itself, with one scale for all channels, where
+    its input and its output are quantized; of its own fused operators it does not.
+    """
+    if not any(node.op_type == QUANTIZE for node in graph):
+        return
+    for node in nodes(graph, "Conv", "Gemm"):
+        weight = constant(node.inputs[1])
+        if weight is None or weight.dtype != np.float32:
+            continue
+        node.op_type, node.domain = f"Fused{node.op_type}", MICROSOFT
+        if node.op_type == "FusedGemm":  # it wants an activation: this one changes nothing
+            node.attributes["activation"] = ir.AttrString("activation", "LeakyRelu")
+            node.attributes["activation_alpha"] = ir.AttrFloat32("activation_alpha", 1.0)
+        graph.opset_imports[MICROSOFT] = 1
 
 
 def pool(graph: Any) -> None:
