@@ -115,7 +115,7 @@ def scale_holds(model: Model, invariant: Invariant) -> str | None:
 
 def refuse_quantized(model: Model, where: str) -> None:
     """Raises ParingError if an earlier step has quantized the model."""
-    if model.quantized:
+    if any(invariant.kind in ("scale", "codes") for invariant in model.invariants):
         raise ParingError("the model is quantized already", where, "keep one quantization step in the recipe")
 
 

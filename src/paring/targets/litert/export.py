@@ -1,15 +1,17 @@
 """A model becomes a `.tflite`, by litert-torch."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from paring.core import atomic
+from paring.core.codes import Codes
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets.litert import flatbuffer
+from paring.targets.litert import codes, contents, flatbuffer
 from paring.targets.litert.check import problems, samples
 
 SCHEMA = 1  # of the metadata in the file
@@ -26,8 +28,10 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         raise ParingError(
             "int8 inputs and outputs need a quantized model", "export to litert", "add quantize.static, or io: float32"
         )
+    file = flatbuffer.read(_convert(model, options))
+    _store(model, file)
     content = flatbuffer.finish(
-        _convert(model, options),
+        file,
         [spec.name for spec in model.inputs],
         [spec.name for spec in model.outputs],
         {
@@ -79,13 +83,31 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
         ) from error
 
 
+def _store(model: Model, file: Any) -> None:
+    """Weights of few bits take the place of float ones; every one of them, or the file is not written."""
+    layers = [
+        codes.Layer(one.layer, weight.detach().numpy(), Codes.from_json(one.value))
+        for one in model.invariants
+        if one.kind == "codes"
+        for weight in [model.module.get_submodule(one.layer).get_parameter("weight")]
+    ]
+    lost = codes.store(file, layers)
+    if lost:
+        raise ParingError(
+            f"{len(lost)} layers came out in float ({', '.join(lost[:3])}, …)",
+            "export to litert",
+            "keep these layers in float (keep_float), and report the model that shows it",
+        )
+
+
 def _keeps_scales(model: Model, content: bytes) -> None:
     """Every scale that a step fixed is in the file, or the file is not written."""
-    stored = {_rounded(tensor.scales) for tensor in flatbuffer.constants(content) if tensor.dtype.startswith("int8")}
+    integers = [tensor for tensor in contents.constants(content) if tensor.dtype in ("int8", "int4")]
+    stored = {flatbuffer.rounded(tensor.scales) for tensor in integers}
     lost = [
         invariant.layer
         for invariant in model.invariants
-        if invariant.kind == "scale" and _rounded(tuple(invariant.value)) not in stored
+        if invariant.kind == "scale" and flatbuffer.rounded(invariant.value) not in stored
     ]
     if lost:
         raise ParingError(
@@ -93,7 +115,3 @@ def _keeps_scales(model: Model, content: bytes) -> None:
             "export to litert",
             "keep these layers in float (keep_float), and report the model that shows it",
         )
-
-
-def _rounded(scales: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(float(f"{scale:.5e}") for scale in scales)
