@@ -47,7 +47,8 @@ class Codes:
         codes = np.rint(groups / scales)
         if np.abs(codes).max(initial=0) > LARGEST[self.dtype] or not np.array_equal(codes * scales, groups):
             return None
-        return np.moveaxis(codes.reshape(channels.shape), 0, self.axis).astype(np.int8)
+        found: NDArray[np.int8] = np.moveaxis(codes.reshape(channels.shape), 0, self.axis).astype(np.int8)
+        return found
 
     def as_json(self) -> dict[str, Json]:
         """Plain data."""

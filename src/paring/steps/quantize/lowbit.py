@@ -172,24 +172,25 @@ def _reasons(model: Model, there: Sequence[Layer], wanted: Wanted, limits: Limit
     kept = set(select(wanted.keep_float, there, f"{where}: keep_float"))
     stored = {one.layer: one.value["dtype"] for one in model.invariants if one.kind == "codes"}
     what = wanted.dtype + (f" in groups of {wanted.block}" if wanted.block else "")
+    known = limits.dynamic if wanted.dynamic else limits.stored
     sizes = {layer.name: _inputs(model, layer) for layer in there if wanted.block and not layer.reason}
 
     def reason(layer: Layer) -> str:
+        found = layer.reason
         if layer.name in stored:
-            return f"stored in {stored[layer.name]} already"
-        if layer.name in kept:
-            return "kept in float, as the recipe asks"
-        if layer.name not in only:
-            return "not among the layers that the recipe names"
-        if layer.reason:
-            return layer.reason
-        if (wanted.dtype, layer.kind, wanted.block) not in (limits.dynamic if wanted.dynamic else limits.stored):
-            if wanted.dynamic:
-                return f"in {what} the targets run {layer.kind} layers no faster than in float"
-            return f"the targets cannot hold the weights of {layer.kind} layers in {what}"
-        if wanted.block and sizes[layer.name] % wanted.block:
-            return f"its {sizes[layer.name]} inputs are no multiple of {wanted.block}"
-        return ""
+            found = f"stored in {stored[layer.name]} already"
+        elif layer.name in kept:
+            found = "kept in float, as the recipe asks"
+        elif layer.name not in only:
+            found = "not among the layers that the recipe names"
+        elif not found and (wanted.dtype, layer.kind, wanted.block) not in known:
+            gain = (
+                f"run {layer.kind} layers no faster than in float" if wanted.dynamic else f"hold no {layer.kind} layers"
+            )
+            found = f"in {what} the targets {gain}"
+        elif not found and wanted.block and sizes[layer.name] % wanted.block:
+            found = f"its {sizes[layer.name]} inputs are no multiple of {wanted.block}"
+        return found
 
     return {layer.name: reason(layer) for layer in there}
 

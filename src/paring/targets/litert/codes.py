@@ -141,4 +141,4 @@ def _orders(axes: int) -> list[tuple[int, ...]]:
 
 
 def _digest(array: Array) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8)).digest()
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
