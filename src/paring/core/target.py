@@ -29,7 +29,8 @@ class Limits:
             weight, kind of layer, size of the groups of weights along the input axis with a scale of their own, 0 for
             one scale per channel), e.g. ("int8", "linear", 0).
         stored: likewise, what runs in float with its weight stored in that type.
-        slow: those of `stored` whose weight is unpacked at each inference, so that they run slower than in float.
+        slow: what runs, but slower than with wider numbers: (type of the weight, kind of layer, type of the
+            activations), e.g. ("int4", "conv", "float32").
     """
 
     weights: frozenset[str]
@@ -37,18 +38,17 @@ class Limits:
     per_channel: bool = True
     dynamic: frozenset[Storable] = frozenset()
     stored: frozenset[Storable] = frozenset()
-    slow: frozenset[Storable] = frozenset()
+    slow: frozenset[tuple[str, str, str]] = frozenset()
 
     def __and__(self, other: Limits) -> Limits:
         """What both can execute."""
-        stored = self.stored & other.stored
         return Limits(
             self.weights & other.weights,
             self.activations & other.activations,
             self.per_channel and other.per_channel,
             self.dynamic & other.dynamic,
-            stored,
-            (self.slow | other.slow) & stored,
+            self.stored & other.stored,
+            self.slow | other.slow,
         )
 
 

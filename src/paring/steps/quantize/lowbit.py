@@ -31,7 +31,7 @@ class Wanted:
     Attributes:
         dtype: of the stored weights.
         dynamic: whether layers compute on integers, activations quantized at each inference.
-        ranges: how the range of a weight is found.
+        ranges: how the range of a weight is found; None for `mse` of int4, `minmax` of all others.
         block: size of a group with a scale of its own along the input axis; 0 for one scale per channel.
         only: patterns of layers; all if empty.
         keep_float: patterns of layers that stay as they are.
@@ -39,7 +39,7 @@ class Wanted:
 
     dtype: Stored
     dynamic: bool = False
-    ranges: Ranges = "minmax"
+    ranges: Ranges | None = None
     block: int = 0
     only: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
@@ -69,17 +69,18 @@ def store(model: Model, name: str, config: StepConfig, wanted: Wanted, limits: L
     if not chosen:
         raise ParingError(
             f"no layer could be stored in {wanted.dtype}: "
-            + "; ".join(f"{one.layer}: {one.reason}" for one in skipped[:3]),
+            + "; ".join(f"{one.layer}: {one.reason}" for one in skipped[-3:]),
             f"{name} of {model.source}",
             "leave the step out, or loosen only and keep_float",
         )
     module, edits = fold(model, chosen)
     invariants, known = [], dict[int, Codes]()
+    ranges = wanted.ranges or ("mse" if wanted.dtype == "int4" else "minmax")
     for layer in chosen:
         weight = module.get_submodule(layer.name).get_parameter("weight")
         dynamic = wanted.dynamic and layer.kind != "embedding"  # which has no activations but its rows
         if id(weight) not in known:  # one weight may serve two layers
-            rounded, known[id(weight)] = on_grid(weight.detach(), wanted.dtype, layer.axis, wanted.block, wanted.ranges)
+            rounded, known[id(weight)] = on_grid(weight.detach(), wanted.dtype, layer.axis, wanted.block, ranges)
             with torch.no_grad():
                 weight.copy_(rounded)
         codes = known[id(weight)]
@@ -202,6 +203,6 @@ def _inputs(model: Model, layer: Layer) -> int:
 def _told(chosen: Sequence[Layer], wanted: Wanted, limits: Limits) -> str:
     groups = f" in groups of {wanted.block}" if wanted.block else ""
     how = "activations at run time" if wanted.dynamic else "activations in float"
-    slow = sorted({one.kind for one in chosen if (wanted.dtype, one.kind, wanted.block) in limits.slow})
+    slow = sorted({one.kind for one in chosen if (wanted.dtype, one.kind, "float32") in limits.slow})
     warned = f"; slower than float, as {' and '.join(slow)} weights are unpacked at each inference" if slow else ""
     return f"{len(chosen)} layers to {wanted.dtype}{groups}, {how}" + ("" if wanted.dynamic else warned)

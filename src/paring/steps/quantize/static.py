@@ -103,6 +103,7 @@ class QuantizeStatic:
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
         from paring.steps.quantize import fixed, graph
+        from paring.steps.quantize.annotate import choosable
         from paring.steps.quantize.calibrate import calibrate
         from paring.steps.quantize.repairs import Repairs
 
@@ -113,6 +114,7 @@ class QuantizeStatic:
         refuse_small(config.calibration.samples, context, self.name)
         folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
         scheme = scheme_of(config, folded, self.name)
+        slower = fixed.slower(scheme, choosable(folded), context.limits)
 
         repairs = Repairs(config.repairs, model, config.calibration.samples, context)
         repairs.before(folded)
@@ -122,7 +124,11 @@ class QuantizeStatic:
         calibrate(prepared, model, config.calibration.samples, context, self.name)
         graph.fix_activations(prepared)
         repairs.after(prepared)
-        told = f", calibrated on {config.calibration.samples} samples ({config.calibration.method})" + repairs.told
+        told = (
+            f", calibrated on {config.calibration.samples} samples ({config.calibration.method})"
+            + repairs.told
+            + slower
+        )
         return fixed.quantized(model, prepared, scheme, annotator, self.name, config, told, biases=bool(config.repairs))
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:

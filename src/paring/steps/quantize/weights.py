@@ -21,7 +21,8 @@ class WeightsConfig(StepConfig):
 
     Attributes:
         weights: `int8` or `int4`.
-        ranges: `minmax` clips no weight; `mse` takes the range with the smallest squared error.
+        ranges: `minmax` clips no weight; `mse` takes the range with the smallest squared error; None for `mse` of int4
+            and `minmax` of int8, where clipping gains next to nothing.
         block: size of the groups of weights, along the input axis, that have a scale of their own; 0 for one scale per
             output channel.
         only: patterns of the layers to store so; all if empty.
@@ -29,7 +30,7 @@ class WeightsConfig(StepConfig):
     """
 
     weights: Literal["int8", "int4"] = "int8"
-    ranges: Literal["minmax", "mse"] = "mse"
+    ranges: Literal["minmax", "mse"] | None = None
     block: int = Field(0, ge=0)
     only: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()

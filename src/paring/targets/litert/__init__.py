@@ -16,8 +16,8 @@ class LiteRT:
     name: ClassVar[str] = "litert"
     suffix: ClassVar[str] = ".tflite"
     limits: ClassVar[Limits] = Limits(
-        weights=frozenset({"float32", "int8"}),
-        activations=frozenset({"float32", "int8"}),
+        weights=frozenset({"float32", "int8", "int4"}),
+        activations=frozenset({"float32", "int8", "int16"}),
         per_channel=True,
         # XNNPACK has no such kernel for depthwise convolutions, and of int4 for matrices only
         dynamic=frozenset(
@@ -26,7 +26,12 @@ class LiteRT:
         ),
         stored=frozenset((dtype, kind, 0) for dtype in ("int8", "int4", "float16") for kind in _KINDS)
         - {("int4", "grouped", 0)},  # which takes a hundred times as long
-        slow=frozenset(("int4", kind, 0) for kind in _KINDS if kind not in ("embedding", "grouped")),
+        # an int4 constant is unpacked at each inference; XNNPACK has int4 kernels for matrices alone, of int16 none
+        slow=frozenset(
+            {("int4", kind, "float32") for kind in _KINDS if kind != "embedding"}
+            | {("int4", "conv", "int8"), ("int4", "depthwise", "int8")}
+            | {(dtype, kind, "int16") for dtype in ("int8", "int4") for kind in ("conv", "depthwise")}
+        ),
     )
 
     def check(self, model: Model) -> Sequence[Problem]:

@@ -30,6 +30,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         )
     file = flatbuffer.read(_convert(model, options))
     _store(model, file)
+    codes.narrow(file, {flatbuffer.rounded(one.value) for one in model.invariants if one.kind == "scale"})
+    codes.widen_biases(file)
     content = flatbuffer.finish(
         file,
         [spec.name for spec in model.inputs],
