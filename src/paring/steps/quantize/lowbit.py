@@ -69,7 +69,7 @@ def store(model: Model, name: str, config: StepConfig, wanted: Wanted, limits: L
     if not chosen:
         raise ParingError(
             f"no layer could be stored in {wanted.dtype}: "
-            + "; ".join(f"{one.layer}: {one.reason}" for one in skipped[-3:]),
+            + "; ".join({one.reason: f"{one.layer}: {one.reason}" for one in reversed(skipped)}.values()),
             f"{name} of {model.source}",
             "leave the step out, or loosen only and keep_float",
         )
