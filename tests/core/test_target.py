@@ -8,7 +8,7 @@ from paring.core.target import Limits, one_sample
 
 kinds = st.frozensets(st.sampled_from(["float32", "int8", "int4", "int16"]))
 storable = st.frozensets(st.tuples(st.sampled_from(["int8", "int4"]), st.sampled_from(["linear", "conv"]), st.just(0)))
-limits = st.builds(Limits, kinds, kinds, st.booleans(), storable, storable)
+limits = st.builds(Limits, kinds, kinds, st.booleans(), storable, st.floats(0, 99), storable)
 
 
 @given(limits, limits)

@@ -28,7 +28,8 @@ class Limits:
         dynamic: what runs with activations quantized at each inference, and then faster than in float: (type of the
             weight, kind of layer, size of the groups of weights along the input axis with a scale of their own, 0 for
             one scale per channel), e.g. ("int8", "linear", 0).
-        stored: likewise, what runs in float with its weight stored in that type.
+        intensity: multiply–accumulates for each value read and written, below which a convolution is no faster so.
+        stored: as `dynamic`, what runs in float with its weight stored in that type.
         slow: what runs, but slower than with wider numbers: (type of the weight, kind of layer, type of the
             activations), e.g. ("int4", "conv", "float32").
     """
@@ -37,6 +38,7 @@ class Limits:
     activations: frozenset[str]
     per_channel: bool = True
     dynamic: frozenset[Storable] = frozenset()
+    intensity: float = 0.0
     stored: frozenset[Storable] = frozenset()
     slow: frozenset[tuple[str, str, str]] = frozenset()
 
@@ -47,6 +49,7 @@ class Limits:
             self.activations & other.activations,
             self.per_channel and other.per_channel,
             self.dynamic & other.dynamic,
+            max(self.intensity, other.intensity),
             self.stored & other.stored,
             self.slow | other.slow,
         )

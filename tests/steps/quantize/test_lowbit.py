@@ -54,6 +54,17 @@ class TestQuantizeDynamic(LowBitContract):
         assert isinstance(result.module.get_submodule("body.1"), nn.BatchNorm2d)  # of a layer that stays as it was
         assert QuantizeDynamic().acts_on(model)["body.0"] is not None
 
+    def test_a_convolution_with_little_to_do_is_left_in_float(self, model: Model, context: Context) -> None:
+        # 8 → 8 channels, 1×1: 8 multiply–accumulates for each value read, 4 for each read and written
+        def stays(intensity: float) -> bool:
+            limits = replace(context.limits, intensity=intensity)
+            result = QuantizeDynamic().apply(model, DynamicConfig(), replace(context, limits=limits))
+            assert "classifier" in {one.layer for one in result.invariants}
+            return "body.3" in {one.layer for one in result.history[-1].skipped}
+
+        assert stays(4.1)
+        assert not stays(4.0)
+
 
 class TestQuantizeWeights(LowBitContract):
     @pytest.fixture
@@ -110,7 +121,7 @@ class TestRefusals:
     def context(self, tmp_path: Path) -> Context:
         every = frozenset({"float32", "int8"})
         known = frozenset({("int8", "linear", 0), ("float16", "linear", 0), ("int4", "linear", 32)})
-        return Context(TinyTask(), Limits(every, every, True, known, known), 0, tiny(), tmp_path)
+        return Context(TinyTask(), Limits(every, every, dynamic=known, stored=known), 0, tiny(), tmp_path)
 
     def test_a_target_without_such_weights(self, step: Step, context: Context) -> None:
         bare = replace(context, limits=Limits(frozenset({"float32"}), frozenset({"float32"})))

@@ -43,10 +43,10 @@ class Everything(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.depthwise = nn.Conv2d(8, 8, 3, groups=8)
-        self.grouped = nn.Conv2d(8, 16, 1, groups=2)
+        self.conv = nn.Conv2d(3, 16, 5, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.grouped = nn.Conv2d(16, 16, 1, groups=2)
         self.transposed = nn.ConvTranspose2d(16, 4, 2, stride=2)
         self.row = nn.Conv1d(4, 6, 3, padding=1)
         self.linear = nn.Linear(64, 32)
@@ -107,6 +107,8 @@ def test_the_file_holds_what_was_promised(
     dynamic = [one for one in model.invariants if one.value["activations"] == "dynamic"]
     integers = sum(count for name, count in contents.quantized.items() if name != "EMBEDDING_LOOKUP")
     assert integers == len(dynamic)
+    assert not dynamic or "FULLY_CONNECTED" in contents.quantized
+    assert make is bert or options or step != "quantize.dynamic" or "CONV_2D" in contents.quantized
 
 
 def test_sizes_shrink_as_the_bits_do(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The layers of a network whose weights can be stored in few bits, and batch norm folded into them."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -30,12 +31,15 @@ class Layer(Choosable):
     Attributes:
         kind: `linear`, `conv`, `depthwise`, `grouped`, `transposed`, `embedding`; empty for any other.
         axis: of its weight's output channels, or of an embedding's rows.
+        intensity: of a convolution, its multiply–accumulates for each value that it reads or writes; infinite for any
+            other layer.
         norm: the batch norm that alone reads its output; empty if there is none.
         reason: why its weight cannot be stored in few bits; empty if it can.
     """
 
     kind: str = ""
     axis: int = 0
+    intensity: float = math.inf
     norm: str = ""
     reason: str = ""
 
@@ -60,7 +64,9 @@ def layers(model: Model) -> list[Layer]:
         norm, reason = "", _reason(modules.get(name), kind, node)
         if not reason:
             norm, reason = _norm(modules, node, once=names.count(name) == 1)
-        found.setdefault(name, Layer(name, frozenset({kind or "layer"} | ends), kind, axis, norm, reason))
+        found.setdefault(
+            name, Layer(name, frozenset({kind or "layer"} | ends), kind, axis, _intensity(node), norm, reason)
+        )
     for name in _matrices(graph):
         if name not in found:
             found[name] = Layer(name, frozenset({"layer"}), reason=_no_rule(modules.get(name)))
@@ -182,6 +188,14 @@ def _norm(modules: Mapping[str, nn.Module], node: Node, *, once: bool) -> tuple[
     if once and fits and isinstance(norm, _NORMS) and norm.running_mean is not None:
         return name, ""
     return "", "the batch norm behind it cannot be folded into it"
+
+
+def _intensity(node: Node) -> float:
+    if node.target in (_EMBEDDING, torch.ops.aten.linear.default, torch.ops.aten.conv_transpose2d.input):
+        return math.inf
+    read, weight, written = (one.meta["val"] for one in (node.all_input_nodes[0], _weight(node), node))
+    macs = weight.numel() * written.shape[0] * written[0, 0].numel()
+    return float(macs / (read.numel() + written.numel()))
 
 
 def _channels_second(node: Node) -> bool:

@@ -189,6 +189,8 @@ def _reasons(model: Model, there: Sequence[Layer], wanted: Wanted, limits: Limit
                 f"run {layer.kind} layers no faster than in float" if wanted.dynamic else f"hold no {layer.kind} layers"
             )
             found = f"in {what} the targets {gain}"
+        elif not found and wanted.dynamic and layer.intensity < limits.intensity:
+            found = "it computes too little for what it reads and writes to gain from quantizing its input at run time"
         elif not found and wanted.block and sizes[layer.name] % wanted.block:
             found = f"its {sizes[layer.name]} inputs are no multiple of {wanted.block}"
         return found
