@@ -26,7 +26,7 @@ CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 WORK = Path(__file__).parents[1] / "runs" / "aware"
 NETWORKS = {"mobilenet_v2": "mobilenet_v2-w0.5-fashion_mnist", "resnet20": "resnet20-fashion_mnist"}
 EVERY = frozenset({"float32", "int8", "int4"})
-BITS = {
+BITS: dict[str, dict[str, object]] = {
     # 8 bits lose so little that a low rate and the teacher do best, as seen on the validation split
     "W8A8": {"weights": "int8", "activations": "int8", "learning_rate": 0.001, "teacher_share": 0.9},
     "W4A4": {"weights": "int4", "activations": "int4"},

@@ -120,7 +120,7 @@ def exported(name: str) -> dict[str, object]:
     from paring.core.errors import ParingError
     from paring.core.target import ExportOptions
     from paring.targets.litert import LiteRT
-    from paring.targets.litert.flatbuffer import operators
+    from paring.targets.litert.contents import operators
 
     with TemporaryDirectory() as folder:
         path, side = saved(name, Path(folder))

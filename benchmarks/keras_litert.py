@@ -20,7 +20,7 @@ from paring import load
 from paring.core.target import ExportOptions
 from paring.measure import measurements
 from paring.targets.litert import LiteRT
-from paring.targets.litert.flatbuffer import operators
+from paring.targets.litert.contents import operators
 
 NAME = "MobileNetV2"
 CONVERT = """

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from paring.core.model import Model, TensorSpec
 
 Array = NDArray[Any]
+Storable = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,33 @@ class Limits:
         weights: kinds of weights, e.g. {"float32", "int8"}.
         activations: kinds of activations, likewise.
         per_channel: whether weights may have a scale for each output channel.
+        dynamic: what runs with activations quantized at each inference, and then faster than in float: (type of the
+            weight, kind of layer, size of the groups of weights along the input axis with a scale of their own, 0 for
+            one scale per channel), e.g. ("int8", "linear", 0).
+        intensity: multiply–accumulates for each value read and written, below which a convolution is no faster so.
+        stored: as `dynamic`, what runs in float with its weight stored in that type.
+        slow: what runs, but slower than with wider numbers: (type of the weight, kind of layer, type of the
+            activations), e.g. ("int4", "conv", "float32").
     """
 
     weights: frozenset[str]
     activations: frozenset[str]
     per_channel: bool = True
+    dynamic: frozenset[Storable] = frozenset()
+    intensity: float = 0.0
+    stored: frozenset[Storable] = frozenset()
+    slow: frozenset[tuple[str, str, str]] = frozenset()
 
     def __and__(self, other: Limits) -> Limits:
         """What both can execute."""
         return Limits(
-            self.weights & other.weights, self.activations & other.activations, self.per_channel and other.per_channel
+            self.weights & other.weights,
+            self.activations & other.activations,
+            self.per_channel and other.per_channel,
+            self.dynamic & other.dynamic,
+            max(self.intensity, other.intensity),
+            self.stored & other.stored,
+            self.slow | other.slow,
         )
 
 

@@ -25,8 +25,12 @@ FORMAT = "paring.model/1"
 _PROBED = 16  # numbers of an answer that are kept
 EDITS = Registry(
     "edit",
-    {"call": "paring.load.call:replay", "quantize": "paring.steps.quantize.fixed:replay"},
-    extras={"quantize": "quantize"},
+    {
+        "call": "paring.load.call:replay",
+        "fold_batch_norm": "paring.steps.quantize.layers:replay",
+        "quantize": "paring.steps.quantize.fixed:replay",
+    },
+    extras={"fold_batch_norm": "quantize", "quantize": "quantize"},
 )
 BUILDERS = Registry(
     "front door",

@@ -8,14 +8,27 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
+        "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
         "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
         "quantize.qat": "paring.steps.quantize.qat:QuantizeAware",
+        "quantize.weights": "paring.steps.quantize.weights:QuantizeWeights",
     },
-    extras={"finetune": "train", "quantize.static": "quantize", "quantize.qat": "quantize,train"},
+    extras={
+        "finetune": "train",
+        "quantize.dynamic": "quantize",
+        "quantize.float16": "quantize",
+        "quantize.static": "quantize",
+        "quantize.qat": "quantize,train",
+        "quantize.weights": "quantize",
+    },
 )
 
 # kind of invariant -> a function of (model, invariant) that returns None, or in words how it is broken
-INVARIANTS = Registry("invariant", {"scale": "paring.steps.quantize.fixed:scale_holds"})
+INVARIANTS = Registry(
+    "invariant",
+    {"codes": "paring.steps.quantize.lowbit:codes_hold", "scale": "paring.steps.quantize.fixed:scale_holds"},
+)
 
 
 def keep_invariants(model: Model) -> None:

@@ -36,7 +36,10 @@ class StepContract:
     def context(self, model: Model, tmp_path: Path) -> Context:
         """A small task, and a target that can execute everything."""
         every = frozenset({"float32", "int8", "int4", "int16"})
-        return Context(TinyTask(), Limits(every, every), 0, model, tmp_path / "work")
+        kinds = ("linear", "conv", "depthwise", "embedding")
+        stored = frozenset((dtype, kind, 0) for dtype in ("int8", "int4", "float16") for kind in kinds)
+        limits = Limits(every, every, dynamic=stored, stored=stored)
+        return Context(TinyTask(), limits, 0, model, tmp_path / "work")
 
     @pytest.fixture
     def result(self, step: Step, model: Model, config: StepConfig, context: Context) -> Model:

@@ -11,7 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Invariant, Source, TensorSpec
 from paring.core.target import ExportOptions
 from paring.load import probe
-from paring.targets.litert import flatbuffer
+from paring.targets.litert import contents, flatbuffer
 from paring.targets.litert.export import export
 from paring.testing.models import quantized, tiny
 
@@ -22,15 +22,15 @@ def int8_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_every_weight_is_int8_with_the_scales_of_the_model(int8_file: bytes) -> None:
-    stored = [t for t in flatbuffer.constants(int8_file) if t.dtype == "int8"]
+    stored = [t for t in contents.constants(int8_file) if t.dtype == "int8"]
     promised = sorted(len(invariant.value) for invariant in quantized().invariants)
     assert sorted(len(tensor.scales) for tensor in stored) == promised
-    assert not [t for t in flatbuffer.constants(int8_file) if t.dtype == "float32"]
+    assert not [t for t in contents.constants(int8_file) if t.dtype == "float32"]
 
 
 def test_float_ends_are_one_operator_each(int8_file: bytes, tmp_path: Path) -> None:
-    with_ends = flatbuffer.operators(export(quantized(), tmp_path / "m.tflite").read_bytes())
-    bare = flatbuffer.operators(int8_file)
+    with_ends = contents.operators(export(quantized(), tmp_path / "m.tflite").read_bytes())
+    bare = contents.operators(int8_file)
     assert with_ends == {**bare, "QUANTIZE": 1, "DEQUANTIZE": 1}
     assert not {"QUANTIZE", "DEQUANTIZE"} & set(bare)
 
@@ -42,7 +42,7 @@ def test_the_file_tells_what_it_is(int8_file: bytes) -> None:
 
 
 def test_names_of_tensors_are_short_and_unlike(int8_file: bytes) -> None:
-    names = [tensor.name for tensor in flatbuffer.constants(int8_file)]
+    names = [tensor.name for tensor in contents.constants(int8_file)]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) < 32
 

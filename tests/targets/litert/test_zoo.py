@@ -14,7 +14,7 @@ from paring.load.zoo.mobilenet_v2 import InvertedResidual
 from paring.measure.accuracy import sqnr
 from paring.measure.answers import of_model
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
-from paring.targets.litert import LiteRT, flatbuffer
+from paring.targets.litert import LiteRT, contents
 from paring.testing.models import TinyTask
 
 NETWORKS = {
@@ -51,8 +51,8 @@ def test_a_zoo_network_is_int8_throughout(name: str, tmp_path: Path, monkeypatch
     assert not result.history[-1].skipped
 
     path = target.export(result, tmp_path / "m.tflite", ExportOptions(io="int8"))
-    assert not FLOAT_KERNELS_ONLY & set(flatbuffer.operators(path.read_bytes()))
-    assert not [t.name for t in flatbuffer.constants(path.read_bytes()) if t.dtype == "float32"]
+    assert not FLOAT_KERNELS_ONLY & set(contents.operators(path.read_bytes()))
+    assert not [t.name for t in contents.constants(path.read_bytes()) if t.dtype == "float32"]
     arrays = {"image": images.numpy()}
     floats, wanted = (of_model(one)(arrays)["output"] for one in (model, result))
     found = target.open(path).run(arrays)["output"]

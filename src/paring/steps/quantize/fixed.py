@@ -8,6 +8,7 @@ from paring.core.model import Edit, Event, Invariant, Json, Model
 from paring.core.step import StepConfig
 from paring.core.target import Limits
 from paring.steps.quantize.scheme import Precision, Scheme
+from paring.steps.select import Choosable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,6 +79,20 @@ def quantized(
         edits=(Edit(EDIT, {"scheme": scheme.as_json(), "biases": biases, "scales": scales}),),
         invariants=tuple(Invariant("scale", layer, channels) for layer, channels in weights.items()),
     )
+
+
+def slower(scheme: Scheme, there: Iterable[Choosable], limits: Limits) -> str:
+    """A word on layers that the targets run, but slower than with wider numbers; empty if there are none."""
+    asked = {
+        (scheme.of(layer.name).weights, kind, scheme.of(layer.name).activations)
+        for layer in there
+        for kind in layer.kinds
+    }
+    found = [
+        f"{weights} {kind} layers with {activations} activations"
+        for weights, kind, activations in sorted(asked & limits.slow)
+    ]
+    return f"; slower than with wider numbers: {', '.join(found)}" if found else ""
 
 
 def replay(model: Model, data: Mapping[str, Json]) -> "nn.Module":
@@ -152,7 +167,7 @@ def scale_holds(model: Model, invariant: Invariant) -> str | None:
 
 def refuse_quantized(model: Model, where: str) -> None:
     """Raises ParingError if an earlier step has quantized the model."""
-    if model.quantized:
+    if any(invariant.kind in ("scale", "codes") for invariant in model.invariants):
         raise ParingError("the model is quantized already", where, "keep one quantization step in the recipe")
 
 

@@ -160,12 +160,14 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
         ParingError: as `QuantizeStatic.apply`.
     """
     from paring.steps.quantize import fixed, graph
+    from paring.steps.quantize.annotate import choosable
     from paring.steps.quantize.calibrate import calibrate
     from paring.steps.quantize.repairs import Repairs
 
     samples, name = config.calibration.samples, QuantizeStatic.name
     folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
     scheme = scheme_of(config, folded, name)
+    slower = fixed.slower(scheme, choosable(folded), context.limits)
     repairs = Repairs(config.repairs, model, samples, context)
     repairs.before(folded)
     marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
@@ -174,7 +176,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     calibrate(prepared, model, samples, context, name)
     graph.fix_activations(prepared)
     repairs.after(prepared)
-    told = f", calibrated on {samples} samples ({config.calibration.method}){repairs.told}"
+    told = f", calibrated on {samples} samples ({config.calibration.method}){repairs.told}{slower}"
     return Scaled(model, config, prepared, scheme, marks, told)
 
 

@@ -1,16 +1,18 @@
 """A model becomes a `.tflite`, by litert-torch."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from paring.core import atomic
+from paring.core.codes import Codes
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales
-from paring.targets.litert import flatbuffer
+from paring.targets.litert import codes, contents, flatbuffer
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -28,8 +30,14 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         raise ParingError(
             "int8 inputs and outputs need a quantized model", "export to litert", "add quantize.static, or io: float32"
         )
+    file = flatbuffer.read(_convert(model, options))
+    _store(model, file)
+    codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
+    codes.widen_biases(file)
+    if options.io == "int8" and flatbuffer.has_wide_ends(file):
+        raise ParingError("the model's inputs and outputs are int16", "export to litert", "io: float32")
     content = flatbuffer.finish(
-        _convert(model, options),
+        file,
         [spec.name for spec in model.inputs],
         [spec.name for spec in model.outputs],
         {
@@ -40,7 +48,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         },
         float_ends=model.quantized and options.io == "float32",
     )
-    stored = (tensor.scales for tensor in flatbuffer.constants(content) if tensor.dtype.startswith("int8"))
+    stored = (tensor.scales for tensor in contents.constants(content) if tensor.dtype in ("int8", "int4"))
     scales.require(model, stored, "export to litert")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
@@ -80,3 +88,20 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
             "export to litert",
             "replace the layer that the message names; `paring check` lists operators without a lowering",
         ) from error
+
+
+def _store(model: Model, file: Any) -> None:
+    """Weights of few bits take the place of float ones; every one of them, or the file is not written."""
+    layers = [
+        codes.Layer(one.layer, weight.detach().numpy(), Codes.from_json(one.value))
+        for one in model.invariants
+        if one.kind == "codes"
+        for weight in [model.module.get_submodule(one.layer).get_parameter("weight")]
+    ]
+    lost = codes.store(file, layers)
+    if lost:
+        raise ParingError(
+            f"{len(lost)} layers came out in float ({', '.join(lost[:3])}, …)",
+            "export to litert",
+            "keep these layers in float (keep_float), and report the model that shows it",
+        )

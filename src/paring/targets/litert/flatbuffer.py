@@ -1,8 +1,6 @@
-"""The `.tflite` file itself: its metadata, its quantized tensors, float ends for an int8 body."""
+"""The `.tflite` file itself: its names, its metadata, float ends for an int8 body."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,32 +8,27 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from paring.core.model import Json
-from paring.core.target import Contents, FileTensor
 
 METADATA = "paring"
 _NAME = 24  # characters of a tensor's name that are kept
+_INTEGERS = {schema.TensorType.INT8, schema.TensorType.INT16}
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """A constant of the file: its name, its type's name in the schema, its scales (one, or one per channel)."""
-
-    name: str
-    dtype: str
-    scales: tuple[float, ...]
+def read(content: bytes) -> Any:
+    """A whole file as objects that can be changed; `finish` writes them."""
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
 
 
-def finish(content: bytes, inputs: list[str], outputs: list[str], metadata: Json, float_ends: bool) -> bytes:
+def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, float_ends: bool) -> bytes:
     """The file with its signature's names, paring's metadata and, if asked for, float inputs and outputs.
 
     Args:
-        content: a whole `.tflite`.
+        model: a whole file, as `read` gives it; it is changed.
         inputs: names of the inputs, in the order of the signature.
         outputs: names of the outputs, likewise.
         metadata: JSON values that `read_metadata` gives back.
-        float_ends: put a QUANTIZE after each int8 input and a DEQUANTIZE before each int8 output.
+        float_ends: put a QUANTIZE after each int8 or int16 input and a DEQUANTIZE before each such output.
     """
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _shorten_names(model.subgraphs[0])
     signature = model.signatureDefs[0]
     for ends, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
@@ -65,42 +58,16 @@ def read_metadata(content: bytes) -> Json:
     return None
 
 
-def constants(content: bytes) -> Iterator[StoredTensor]:
-    """Every tensor with stored values, in the order of the file."""
-    names = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
-    for i in range(graph.TensorsLength()):
-        tensor = graph.Tensors(i)
-        if model.Buffers(tensor.Buffer()).DataLength():
-            quantization = tensor.Quantization()
-            scales = quantization.ScaleAsNumpy() if quantization and quantization.ScaleLength() else ()
-            yield StoredTensor(tensor.Name().decode(), names[tensor.Type()], tuple(float(s) for s in scales))
+def has_wide_ends(model: Any) -> bool:
+    """Whether an input or an output of the file is int16."""
+    graph = model.subgraphs[0]
+    return any(graph.tensors[i].type == schema.TensorType.INT16 for i in (*graph.inputs, *graph.outputs))
 
 
-def contents(content: bytes) -> Contents:
-    """Operators and tensors of the file."""
-    names = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    model = schema.Model.GetRootAs(content, 0)
-    graph, found = model.Subgraphs(0), []
-    for i in range(graph.TensorsLength()):
-        tensor = graph.Tensors(i)
-        shape = tuple(int(size) for size in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-        stored = model.Buffers(tensor.Buffer()).DataLength()
-        found.append(FileTensor(tensor.Name().decode(errors="replace"), names[tensor.Type()], shape, stored))
-    return Contents(operators(content), tuple(found))
-
-
-def operators(content: bytes) -> dict[str, int]:
-    """How often each operator occurs, by its name in the schema."""
-    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    model = schema.Model.GetRootAs(content, 0)
-    graph, count = model.Subgraphs(0), dict[str, int]()
-    for i in range(graph.OperatorsLength()):
-        code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
-        name = names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        count[name] = count.get(name, 0) + 1
-    return count
+def builtin(model: Any, operator: Any) -> int:
+    """The number of an operator in the schema."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def _shorten_names(graph: Any) -> None:
@@ -115,42 +82,43 @@ def _shorten_names(graph: Any) -> None:
 
 
 def _float_input(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type != schema.TensorType.INT8:
+    if graph.tensors[index].type not in _INTEGERS:
         return index
-    new = _float_twin(graph, index)
-    graph.operators.insert(0, _operator(model, schema.BuiltinOperator.QUANTIZE, new, index))
+    new = float_twin(graph, index, b"_codes")
+    graph.operators.insert(0, operator(model, schema.BuiltinOperator.QUANTIZE, new, index))
     graph.inputs = [new if i == index else int(i) for i in graph.inputs]
     return new
 
 
 def _float_output(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type != schema.TensorType.INT8:
+    if graph.tensors[index].type not in _INTEGERS:
         return index
-    new = _float_twin(graph, index)
-    graph.operators.append(_operator(model, schema.BuiltinOperator.DEQUANTIZE, index, new))
+    new = float_twin(graph, index, b"_codes")
+    graph.operators.append(operator(model, schema.BuiltinOperator.DEQUANTIZE, index, new))
     graph.outputs = [new if i == index else int(i) for i in graph.outputs]
     return new
 
 
-def _float_twin(graph: Any, index: int) -> int:
-    """A float32 tensor of the same shape; the file's name for the end goes over to it."""
+def float_twin(graph: Any, index: int, mark: bytes) -> int:
+    """A float32 tensor of the same shape, which takes over the name; the old one's gets a mark."""
     inner = graph.tensors[index]
     twin = schema.TensorT()
     twin.name, twin.shape, twin.shapeSignature = inner.name, inner.shape, inner.shapeSignature
     twin.type, twin.hasRank = schema.TensorType.FLOAT32, inner.hasRank
-    inner.name = inner.name + b"_int8"
+    inner.name = inner.name + mark
     graph.tensors.append(twin)
     return len(graph.tensors) - 1
 
 
-def _operator(model: Any, builtin: int, source: int, result: int) -> Any:
+def operator(model: Any, number: int, source: int, result: int) -> Any:
+    """An operator of one tensor into another, by its number in the schema."""
     known = [code.builtinCode for code in model.operatorCodes]
-    if builtin not in known:
+    if number not in known:
         code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = builtin
+        code.builtinCode = code.deprecatedBuiltinCode = number
         code.version = 1
         model.operatorCodes.append(code)
-        known.append(builtin)
+        known.append(number)
     operator = schema.OperatorT()
-    operator.opcodeIndex, operator.inputs, operator.outputs = known.index(builtin), [source], [result]
+    operator.opcodeIndex, operator.inputs, operator.outputs = known.index(number), [source], [result]
     return operator
