@@ -14,7 +14,7 @@ from paring.core.codes import Codes
 from paring.core.errors import ParingError
 from paring.core.model import Json, Model, Source, TensorSpec
 from paring.core.step import Context
-from paring.core.target import Contents, ExportOptions, one_sample
+from paring.core.target import Contents, one_sample
 from paring.load import probe
 from paring.measure.accuracy import sqnr
 from paring.measure.answers import of_model
@@ -163,24 +163,12 @@ def test_a_matrix_that_two_layers_share_is_read_by_each_in_its_way(tmp_path: Pat
     assert apart > 100
 
 
-@pytest.mark.parametrize(
-    ("options", "dtype", "activations"),
-    [({"weights": "int4"}, "int4", "int8"), ({"activations": "int16"}, "int8", "int16")],
-)
-def test_static_scales_of_other_bits(options: dict[str, Json], dtype: str, activations: str, tmp_path: Path) -> None:
-    model = applied(tiny(), "quantize.static", {"calibration": {"samples": 32}, **options}, tmp_path)
+def test_static_int4_weights_take_half_a_byte(tmp_path: Path) -> None:
+    options: dict[str, Json] = {"weights": "int4", "calibration": {"samples": 32}}
+    model = applied(tiny(), "quantize.static", options, tmp_path)
     contents, apart, _ = exported(model, tmp_path)
     assert apart > 25
     assert not contents.in_float
     weights = [one.dtype for one in contents.tensors if one.bytes and one.dtype in ("int8", "int4") and one.scales]
-    assert weights == [dtype] * 4
-    assert activations in {one.dtype for one in contents.tensors if not one.bytes}
+    assert weights == ["int4"] * 4
     assert "slower than with wider numbers" in model.history[-1].changed
-
-
-def test_int16_ends_are_no_int8_ends(tmp_path: Path) -> None:
-    options: dict[str, Json] = {"activations": "int16", "calibration": {"samples": 8}}
-    model = applied(tiny(), "quantize.static", options, tmp_path)
-    with pytest.raises(ParingError, match="int16"):
-        TARGET.export(model, tmp_path / "m.tflite", ExportOptions(io="int8"))
-    assert not list(tmp_path.glob("*.tflite"))

@@ -17,7 +17,7 @@ class LiteRT:
     suffix: ClassVar[str] = ".tflite"
     limits: ClassVar[Limits] = Limits(
         weights=frozenset({"float32", "int8", "int4"}),
-        activations=frozenset({"float32", "int8", "int16"}),
+        activations=frozenset({"float32", "int8"}),
         per_channel=True,
         # XNNPACK has no such kernel for depthwise convolutions, and of int4 for matrices only
         dynamic=frozenset(
@@ -28,11 +28,10 @@ class LiteRT:
         intensity=24.0,
         stored=frozenset((dtype, kind, 0) for dtype in ("int8", "int4", "float16") for kind in _KINDS)
         - {("int4", "grouped", 0)},  # which takes a hundred times as long
-        # an int4 constant is unpacked at each inference; XNNPACK has int4 kernels for matrices alone, of int16 none
+        # an int4 constant is unpacked at each inference; XNNPACK has int4 kernels for matrices alone
         slow=frozenset(
             {("int4", kind, "float32") for kind in _KINDS if kind != "embedding"}
             | {("int4", "conv", "int8"), ("int4", "depthwise", "int8")}
-            | {(dtype, kind, "int16") for dtype in ("int8", "int4") for kind in ("conv", "depthwise")}
         ),
     )
 
