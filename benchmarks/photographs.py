@@ -1,6 +1,6 @@
 """Natural photographs from packages of PyPI, cut into crops: does a compressed network answer as its float original?
 
-640 crops of 10 photographs to judge by, 128 of 7 others to calibrate on. They come from the wheels of scikit-image,
+640 crops of 20 photographs to judge by, 128 of 7 others to calibrate on. They come from the wheels of scikit-image,
 scikit-learn, SciPy, Matplotlib, Gradio, ultralytics, imgaug and mahotas, which pip fetches and which are unpacked, never
 installed. The same photographs give the same crops on every machine.
 """
@@ -32,6 +32,9 @@ JUDGED = (
     "skimage/data/chelsea.png", "skimage/data/coffee.png", "skimage/data/rocket.jpg", "skimage/data/motorcycle_left.png",
     "sklearn/datasets/images/flower.jpg", "scipy/misc/face.dat", "gradio/media_assets/images/cheetah.jpg",
     "gradio/media_assets/images/tower.jpg", "ultralytics/assets/bus.jpg", "imgaug/quokka.jpg",
+    "skimage/data/camera.png", "skimage/data/coins.png", "skimage/data/brick.png", "skimage/data/grass.png",
+    "skimage/data/gravel.png", "skimage/data/moon.png", "skimage/data/clock_motion.png",
+    "skimage/data/hubble_deep_field.jpg", "skimage/data/retina.jpg", "skimage/data/ihc.png",
 )  # fmt: skip
 CALIBRATED = (
     "skimage/data/astronaut.png", "sklearn/datasets/images/china.jpg", "gradio/test_data/cheetah2.jpg",

@@ -79,6 +79,21 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         """(scale, zero point) as given."""
         return self.scale, self.zero_point
 
+    @property
+    def per_channel(self) -> bool:
+        """Whether there is one scale for each channel."""
+        return self.ch_axis not in (None, -1)
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """What x becomes where the graph is converted: S · (clamp(round(x / S) + Z) − Z)."""
+        if self.per_channel:
+            zeros = self.zero_point.to(torch.int32)
+            return torch.fake_quantize_per_channel_affine(
+                x, self.scale.float(), zeros, self.ch_axis, self.quant_min, self.quant_max
+            )
+        scale, zero = float(self.scale), int(self.zero_point)
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero, self.quant_min, self.quant_max)
+
 
 ACTIVATIONS = {"minmax": MinMaxObserver, "mse": HistogramObserver}
 WEIGHTS = {

@@ -8,11 +8,12 @@ Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
+from paring.steps.quantize.repairs.options import Chosen, chosen
 from paring.steps.quantize.scheme import FLOAT, Activations, Precision, Scheme, Weights
 from paring.steps.select import select
 
@@ -58,7 +59,8 @@ class StaticConfig(StepConfig):
         granularity: one scale for each output `channel` of a weight, or one for the whole `tensor`.
         symmetric: activations with zero point 0.
         calibration: how ranges are found.
-        repairs: what is done against the loss, in this order; see the README of this folder.
+        repairs: what is done against the loss, in this order, each a name or a name with its options
+            (`{adaround: {iterations: 2000}}`); see the README of this folder.
         layers: pattern -> other types for some layers; a later one counts more.
         keep_float: patterns of layers that stay in float.
     """
@@ -68,9 +70,15 @@ class StaticConfig(StepConfig):
     granularity: Literal["channel", "tensor"] = "channel"
     symmetric: bool = False
     calibration: Calibration = Calibration()
-    repairs: tuple[str, ...] = ()
+    repairs: tuple[Chosen, ...] = ()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
     keep_float: tuple[str, ...] = ()
+
+    @field_validator("repairs")
+    @classmethod
+    def _repairs_there_are(cls, repairs: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+        chosen(repairs)
+        return repairs
 
     @property
     def precision(self) -> Precision:
