@@ -1,4 +1,4 @@
-"""Scales from what a tensor holds: by its extremes, or by the smallest squared error."""
+"""What is observed, and how: scales of weights by their extremes or by the smallest squared error."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e.observer import HistogramObserver, MinMaxObserver, ObserverBase, PerChannelMinMaxObserver
+from torchao.quantization.pt2e.observer import MinMaxObserver, ObserverBase, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from paring.steps.quantize.annotate import Specs
+from paring.steps.quantize.calibration import Method, observer
 from paring.steps.quantize.scheme import BITS, Precision, Scheme
-
-Method = Literal["minmax", "mse"]
 
 # The smallest scale. torchao's default (float32's epsilon) and XNNPACKQuantizer's 2⁻¹² both round the weights of a weak
 # channel, as depthwise layers with folded batch norm have them, to a handful of codes.
@@ -95,7 +94,6 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, self.quant_min, self.quant_max)
 
 
-ACTIVATIONS = {"minmax": MinMaxObserver, "mse": HistogramObserver}
 WEIGHTS = {
     ("channel", "minmax"): PerChannelMinMaxObserver,
     ("channel", "mse"): MsePerChannelObserver,
@@ -105,7 +103,10 @@ WEIGHTS = {
 
 
 def specs_of(
-    scheme: Scheme, activations: Method = "minmax", weights: Literal["minmax", "mse"] = "mse"
+    scheme: Scheme,
+    activations: Method = "minmax",
+    weights: Literal["minmax", "mse"] = "mse",
+    percentile: float = 99.99,
 ) -> Callable[[str], Specs | None]:
     """Name of a layer -> how it is quantized.
 
@@ -116,6 +117,7 @@ def specs_of(
         scheme: the bits of each layer.
         activations: how ranges of activations are found.
         weights: how ranges of weights are found.
+        percentile: of the method of that name.
     """
 
     @cache
@@ -123,21 +125,21 @@ def specs_of(
         if precision.weights == "float32" or precision.activations == "float32":
             return None
         return Specs(
-            _activation(precision.activations, scheme.symmetric, activations),
+            _activation(precision.activations, scheme.symmetric, activations, percentile),
             partial(_weight, precision.weights, scheme.granularity, weights),
         )
 
     return lambda layer: specs(scheme.of(layer))
 
 
-def _activation(kind: str, symmetric: bool, method: Method) -> QuantizationSpec:
+def _activation(kind: str, symmetric: bool, method: Method, percentile: float) -> QuantizationSpec:
     wide = kind == "int16"
     return QuantizationSpec(
         dtype=torch.int16 if wide else torch.int8,
         quant_min=-32767 if wide else -128,
         quant_max=32767 if wide else 127,
         qscheme=torch.per_tensor_symmetric if wide or symmetric else torch.per_tensor_affine,
-        observer_or_fake_quant_ctr=ACTIVATIONS["minmax" if wide else method].with_args(eps=SMALLEST_SCALE),
+        observer_or_fake_quant_ctr=observer("minmax" if wide else method, percentile, SMALLEST_SCALE),
     )
 
 

@@ -25,12 +25,15 @@ class Calibration(StepConfig):
     """How ranges are found.
 
     Attributes:
-        method: of activations: `minmax` takes the extremes; `mse` the range with the smallest squared error.
+        method: of activations: `minmax` takes the extremes, `moving_average` those of a batch, averaged; `percentile`
+            leaves out the values farthest out; `entropy` keeps most information, `mse` has the smallest squared error.
+        percentile: of the values that are not zero, how many of 100 the method of that name keeps inside.
         weights: of weights: likewise.
         samples: how many of the calibration split.
     """
 
-    method: Literal["minmax", "mse"] = "minmax"
+    method: Literal["minmax", "moving_average", "percentile", "entropy", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
     weights: Literal["minmax", "mse"] = "mse"
     samples: int = Field(default=256, ge=1)
 
@@ -124,13 +127,14 @@ class QuantizeStatic:
 
         repairs = Repairs(config.repairs, model, config.calibration.samples, context)
         repairs.before(folded)
-        annotator = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
+        ranges = config.calibration
+        annotator = fixed.annotator(scheme, ranges.method, ranges.weights, ranges.percentile)
         prepared = graph.prepare(folded, annotator)
         graph.fix_weights(prepared)
-        calibrate(prepared, model, config.calibration.samples, context, self.name)
+        warning = calibrate(prepared, model, ranges.samples, context, self.name)
         graph.fix_activations(prepared)
         repairs.after(prepared)
-        told = f", calibrated on {config.calibration.samples} samples ({config.calibration.method})" + repairs.told
+        told = f", calibrated on {ranges.samples} samples ({ranges.method}){warning and f'; {warning}'}{repairs.told}"
         return fixed.quantized(model, prepared, scheme, annotator, self.name, config, told, biases=bool(config.repairs))
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
