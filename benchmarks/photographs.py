@@ -1,8 +1,8 @@
 """Natural photographs from packages of PyPI, cut into crops: does a compressed network answer as its float original?
 
 640 crops of 20 photographs to judge by, 128 of 7 others to calibrate on. They come from the wheels of scikit-image,
-scikit-learn, SciPy, Matplotlib, Gradio, ultralytics, imgaug and mahotas, which pip fetches and which are unpacked, never
-installed. The same photographs give the same crops on every machine.
+scikit-learn, SciPy, Matplotlib, Gradio, ultralytics, imgaug and mahotas, which pip fetches and which are unpacked,
+never installed. The same photographs give the same crops on every machine.
 """
 
 import bz2
@@ -29,7 +29,8 @@ PACKAGES = (
     "ultralytics==8.4.190", "imgaug==0.4.0", "mahotas==1.4.19",
 )  # fmt: skip
 JUDGED = (
-    "skimage/data/chelsea.png", "skimage/data/coffee.png", "skimage/data/rocket.jpg", "skimage/data/motorcycle_left.png",
+    "skimage/data/chelsea.png", "skimage/data/coffee.png", "skimage/data/rocket.jpg",
+    "skimage/data/motorcycle_left.png",
     "sklearn/datasets/images/flower.jpg", "scipy/misc/face.dat", "gradio/media_assets/images/cheetah.jpg",
     "gradio/media_assets/images/tower.jpg", "ultralytics/assets/bus.jpg", "imgaug/quokka.jpg",
     "skimage/data/camera.png", "skimage/data/coins.png", "skimage/data/brick.png", "skimage/data/grass.png",

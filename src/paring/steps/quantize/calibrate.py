@@ -60,8 +60,8 @@ def _warning(prepared: "GraphModule", observers: dict[str, Any], halfway: dict[s
         return ""
     worst = max(unsettled, key=lambda name: moved[name])
     return (
-        f"the ranges of {len(unsettled)} of {len(moved)} tensors have not settled: the second half of the {seen} samples "
-        f"moved that of {graph.observed_layer(prepared, worst)} by {moved[worst]:.0%}; give more samples"
+        f"the ranges of {len(unsettled)} of {len(moved)} tensors have not settled: the second half of the {seen} "
+        f"samples moved that of {graph.observed_layer(prepared, worst)} by {moved[worst]:.0%}; give more samples"
     )
 
 

@@ -94,7 +94,9 @@ class Shared(nn.Module):
         return y
 
 
-@pytest.mark.parametrize("module", [Branching(), Shared(), network(nn.Conv2d(3, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 2, 1))])
+@pytest.mark.parametrize(
+    "module", [Branching(), Shared(), network(nn.Conv2d(3, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 2, 1))]
+)
 def test_no_pair_lies_across_a_branch_a_shared_weight_or_a_curve(work: Worked, module: nn.Module) -> None:
     assert pairs(work(module, moment="before").graph) == []
 

@@ -39,9 +39,7 @@ def test_biases_take_the_shift_of_every_layer_back(work: Worked) -> None:
 
 def test_means_and_variances_are_matched_and_codes_stay(work: Worked) -> None:
     made = work(small())
-    codes = [
-        (made.graph.get_parameter(one.weight) / scale_of(made, one)).round() for one in graph.weighted(made.graph)
-    ]
+    codes = [(made.graph.get_parameter(one.weight) / scale_of(made, one)).round() for one in graph.weighted(made.graph)]
     Reestimate(Plain()).apply(made)
     for shift, ratio in shifts(made):
         assert float(shift.abs().max()) < 1e-4
@@ -80,5 +78,5 @@ def test_from_batch_norm_the_shift_becomes_smaller_and_other_layers_are_named(wo
 def test_the_mean_of_a_clipped_normal_variable(mean: float, deviation: float, ends: tuple[float, float]) -> None:
     quantiles = torch.linspace(0.5e-5, 1 - 0.5e-5, 100_000, dtype=torch.float64)
     drawn = (mean + deviation * torch.special.ndtri(quantiles)).clamp(*ends).mean()
-    found = clipped_mean(torch.tensor([mean], dtype=torch.float64), torch.tensor([deviation], dtype=torch.float64), *ends)
+    found = clipped_mean(*torch.tensor([mean, deviation], dtype=torch.float64), *ends)
     assert float(found) == pytest.approx(float(drawn), abs=1e-3)

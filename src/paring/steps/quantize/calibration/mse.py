@@ -1,7 +1,8 @@
 """The range with the smallest squared error.
 
 Sung et al. 2015, "Resiliency of Deep Neural Networks under Quantization", arXiv:1511.06488, section 3.1 ("L2 error
-minimization"); of activations as in Banner et al. 2019, arXiv:1810.05723, section 3, by search instead of a closed form.
+minimization"); of activations as in Banner et al. 2019, arXiv:1810.05723, section 3, by search instead of a closed
+form.
 """
 
 from torch import Tensor

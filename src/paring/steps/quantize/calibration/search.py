@@ -1,6 +1,7 @@
 """The range with the smallest loss, by search."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ def best_range(low: float, high: float, loss: Loss, *, symmetric: bool) -> tuple
     Both ends are drawn in together first, then each by itself, in turns.
 
     Args:
-        low, high: the extremes.
+        low: the smallest value.
+        high: the largest one.
         loss: lows and highs, each of shape (candidates,) -> the loss of each candidate.
         symmetric: whether low is to be −high.
     """
@@ -29,9 +31,14 @@ def best_range(low: float, high: float, loss: Loss, *, symmetric: bool) -> tuple
     start = end = _best(lambda shares: loss(low * shares, high * shares))
     if low < 0.0 < high:
         for _ in range(_ROUNDS):
-            end = _best(lambda shares: loss(torch.full_like(shares, low * start), high * shares))
-            start = _best(lambda shares: loss(low * shares, torch.full_like(shares, high * end)))
+            end = _best(partial(_one_end, loss, high, other=low * start, upper=True))
+            start = _best(partial(_one_end, loss, low, other=high * end, upper=False))
     return low * start, high * end
+
+
+def _one_end(loss: Loss, extreme: float, shares: Tensor, *, other: float, upper: bool) -> Tensor:
+    fixed = torch.full_like(shares, other)
+    return loss(fixed, extreme * shares) if upper else loss(extreme * shares, fixed)
 
 
 def _best(loss: Callable[[Tensor], Tensor]) -> float:

@@ -42,9 +42,9 @@ def blocks(graph: GraphModule) -> list[Block]:
     for one in found:
         path = _owner(one, kinds)
         if path is not None and path == last:
-            before = joined.pop()
-            one = Block(before.nodes + one.nodes, before.layers + one.layers)
-        joined.append(one)
+            joined[-1] = Block(joined[-1].nodes + one.nodes, joined[-1].layers + one.layers)
+        else:
+            joined.append(one)
         last = path
     return joined
 
@@ -84,9 +84,9 @@ def _modules(node: Node) -> list[tuple[str, str]]:
     layer = layer_of(node)
     found = []
     for path, kind in (node.meta.get("nn_module_stack") or {}).values():
-        name, kind = path.removeprefix("L['self']").removeprefix("."), str(kind)
-        if name and name != layer and not any(one in kind for one in _CONTAINERS):
-            found.append((name, kind))
+        name = path.removeprefix("L['self']").removeprefix(".")
+        if name and name != layer and not any(one in str(kind) for one in _CONTAINERS):
+            found.append((name, str(kind)))
     return found
 
 

@@ -111,15 +111,15 @@ class Reconstruction:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
-            kept = [(place, self._weight(place.layer), self._rounded(place.layer)) for place in self.places]
+            kept = [(self._weight(place.layer), self._rounded(place.layer)) for place in self.places]
             scales = [(known, known.scale) for known in self.steps]
-            for place, _, _ in kept:
+            for place in self.places:
                 self._weight(place.layer).copy_(self.roundings[str(place.layer.observer)].final())
             for known, step in self.steps.items():
                 known.scale = step.scale().detach().reshape(known.scale.shape).to(known.scale.dtype)
             after = self._error(soft=False)
             if after >= before:  # what is no better than rounding to the nearest is not taken
-                for place, weight, nearest in kept:
+                for weight, nearest in kept:
                     weight.copy_(nearest)
                 for known, scale in scales:
                     known.scale = scale
@@ -192,7 +192,7 @@ class Step(nn.Module):
         return self.known.scale.float().reshape(()) * self.change.exp()
 
     def forward(self, x: Tensor) -> Tensor:
-        """x rounded, with the gradients of LSQ."""
+        """Rounds, with the gradients of LSQ."""
         known, scale = self.known, self.scale()
         zero = int(known.zero_point)
         codes = (x / scale).clamp(known.quant_min - zero, known.quant_max - zero)

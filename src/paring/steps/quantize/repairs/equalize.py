@@ -2,8 +2,8 @@
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", arXiv:1906.04721, section
 4.1: for f with f(s x) = s f(x), W₂ f(W₁ x + b₁) = (W₂ S) f(S⁻¹ W₁ x + S⁻¹ b₁), and sᵢ = √(r₁ᵢ / r₂ᵢ) (equation 11)
-makes the ranges of each channel in both weights equal. ReLU6 is no such f, yet channels that never meet its limit do not
-feel it: the calibration samples show which, and they are scaled only as far as they stay below it.
+makes the ranges of each channel in both weights equal. ReLU6 is no such f, yet channels that never meet its limit do
+not feel it: the calibration samples show which, and they are scaled only as far as they stay below it.
 """
 
 from dataclasses import dataclass

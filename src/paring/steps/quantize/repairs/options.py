@@ -94,5 +94,6 @@ def chosen(repairs: Sequence[Chosen]) -> list[tuple[str, StepConfig]]:
         except ValidationError as error:
             first = error.errors()[0]
             at = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{name}: {at}: {first['msg']}; options: {', '.join(OPTIONS[name].model_fields)}") from error
+            there = ", ".join(OPTIONS[name].model_fields)
+            raise ValueError(f"{name}: {at}: {first['msg']}; options: {there or 'none'}") from error
     return found

@@ -34,7 +34,9 @@ def positions(node: Node, inputs: Sequence[Tensor], count: int, generator: torch
     wanted = min(count, sum(places))
     drawn = torch.randperm(sum(places), generator=generator)[:wanted].sort().values
     starts = [sum(places[:index]) for index in range(len(places))]
-    return [drawn[(drawn >= start) & (drawn < start + held)] - start for start, held in zip(starts, places, strict=True)]
+    return [
+        drawn[(drawn >= first) & (drawn < first + held)] - first for first, held in zip(starts, places, strict=True)
+    ]
 
 
 def patches(node: Node, inputs: Sequence[Tensor], at: Sequence[Tensor]) -> Tensor:
@@ -77,7 +79,7 @@ def _rows(node: Node, x: Tensor, at: Tensor) -> Tensor:
     sample, row, column = at // (height * width), at % (height * width) // width, at % width
     rows = row[:, None] * stride[0] + torch.arange(kernel[0]) * dilation[0]
     columns = column[:, None] * stride[1] + torch.arange(kernel[1]) * dilation[1]
-    found = padded[sample[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (positions, rows, columns, channels)
+    found = padded[sample[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # channels last
     return found.permute(0, 3, 1, 2).flatten(1)
 
 

@@ -1,8 +1,8 @@
 """A weight whose rounding, up or down, is learned.
 
 Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training Quantization", arXiv:2004.10568, section 3.2:
-W̃ = s · clip(⌊W / s⌋ + h(V), n, p) with the rectified sigmoid h of equation 23, and the regularizer of equation 24, whose
-β falls from high to low so that h first moves freely and then goes to 0 or 1.
+W̃ = s · clip(⌊W / s⌋ + h(V), n, p) with the rectified sigmoid h of equation 23, and the regularizer of equation 24,
+whose β falls from high to low so that h first moves freely and then goes to 0 or 1.
 """
 
 import math
@@ -22,7 +22,8 @@ class Rounding(nn.Module):
     Args:
         weight: float32, any shape.
         scale: of the weight, in a shape that broadcasts with it.
-        smallest, largest: of the codes.
+        smallest: of the codes.
+        largest: likewise.
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, smallest: int, largest: int) -> None:

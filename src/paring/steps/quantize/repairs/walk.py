@@ -21,7 +21,7 @@ from paring.steps.quantize.repairs import Work
 Rounding = Callable[[Node, KnownScales, Tensor], Tensor]
 
 
-def rounded(node: Node, scales: KnownScales, x: Tensor) -> Tensor:
+def rounded(_: Node, scales: KnownScales, x: Tensor) -> Tensor:
     """What the converted graph does at an observer."""
     return scales.rounded(x)
 
@@ -143,9 +143,9 @@ class Walk:
 
     def scales(self, layer: Weighted) -> KnownScales:
         """Of the layer's weight, which must not stay in float."""
-        found = self.quantized.graph.get_submodule(str(layer.observer))
-        assert isinstance(found, KnownScales)
-        return found
+        found: Any = self.quantized.graph.get_submodule(str(layer.observer))
+        known: KnownScales = found
+        return known
 
 
 def parameter(graph: GraphModule, path: str | None) -> Tensor | None:
