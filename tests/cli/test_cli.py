@@ -131,6 +131,7 @@ def test_no_space_on_the_disk_is_told_and_leaves_nothing_half_written(place: Pat
         (["check", "zoo:mobilenet_v3"], ["mobilenet_v3", "did you mean 'mobilenet_v2'?"]),
         (["check", MODEL, "--shape", "1;8"], ["--shape", "3,224,224"]),
         (["check", MODEL, "--shape", "1,8,8", "--target", "tflite"], ["no target is called 'tflite'"]),
+        (["inspect", "bad.tflite", "--shape", "1,8,8"], ["bad.tflite", "leave the options out"]),
         (["evaluate", "none.tflite", "--data", DATA], ["none.tflite", "no such file"]),
         (["evaluate", "bad.tflite", "--data", DATA], ["bad.tflite", "not a .tflite file"]),
         (["report", "."], ["report.json"]),

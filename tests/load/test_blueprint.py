@@ -92,6 +92,10 @@ def test_it_is_captured_for_any_batch():
         ((Node("one", "ReLU", ("x",)), Node("one", "ReLU", ("x",))), "out of order"),
         ((Node("one", "os.system", ("x",)),), "no operation 'os.system'"),
         ((Node("one", "Linear", ("x",), {"in_features": 3, "width": 2}),), "refuses its options"),
+        (
+            (Node("one", "Linear", ("x",), {"in_features": 3, "out_features": 3}, tied={"weight": "two.weight"}),),
+            "two.weight, which the node one shares",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused(nodes, problem):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from paring.cli.options import Data, Shape, shapes
+from paring.cli.options import Data, Shape, Weights, shapes
 
 
 def add(app: typer.Typer) -> None:
@@ -12,15 +12,16 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def check(
-        model: Annotated[str, typer.Argument(help="zoo:…, torch:package.module:factory, or a saved model.")],
+        model: Annotated[str, typer.Argument(help="Any model that a recipe can name.")],
         target: Annotated[str, typer.Option(help="The runtime.")] = "litert",
+        weights: Weights = None,
         data: Data = None,
         shape: Shape = None,
     ) -> None:
         """Say whether a target can run a model, before any training; every problem at once. Exits with 1 if not."""
         from paring import api
 
-        problems = api.check(model, target, shape=shapes(shape), data_name=data)
+        problems = api.check(model, target, weights=weights, shape=shapes(shape), data_name=data)
         for problem in problems:
             typer.echo(str(problem))
         if problems:

@@ -1,11 +1,10 @@
 """`paring inspect`: what a model or an exported file is made of."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paring.cli.options import Data, Shape, shapes
+from paring.cli.options import Data, Shape, Weights, shapes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +18,7 @@ def add(app: typer.Typer) -> None:
     @app.command()
     def inspect(
         model: Annotated[str, typer.Argument(help="Any model that a recipe can name, or an exported file.")],
-        weights: Annotated[Path | None, typer.Option(help="Safetensors, or a checkpoint of plain weights.")] = None,
+        weights: Weights = None,
         data: Data = None,
         shape: Shape = None,
         json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,

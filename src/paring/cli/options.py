@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ Shape = Annotated[
         "image=3,224,224, ids=128:int64."
     ),
 ]
+Weights = Annotated[Path | None, typer.Option(help="Safetensors, or a checkpoint of plain weights.")]
 Threads = Annotated[int, typer.Option(help="That the runtime may use.", min=1)]
 
 

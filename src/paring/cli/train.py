@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from paring.cli.options import Weights
 from paring.core.errors import ParingError
 
 
@@ -16,9 +17,10 @@ def add(app: typer.Typer) -> None:
     @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def train(
         context: typer.Context,
-        model: Annotated[str, typer.Argument(help="zoo:NAME, torch:package.module:factory or hf:FOLDER.")],
+        model: Annotated[str, typer.Argument(help="Any model that a recipe can name.")],
         data: Annotated[str, typer.Option(help="e.g. fashion-mnist, images:FOLDER.")],
         out: Annotated[Path, typer.Option(help="The checkpoint: OUT.safetensors and OUT.json.")],
+        weights: Weights = None,
         epochs: Annotated[int | None, typer.Option(help="Passes over the training split; 10, hf: 3.", min=1)] = None,
         batch_size: Annotated[int | None, typer.Option(help="Samples in a step; 128, hf: 32.", min=1)] = None,
         learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule; 0.2, hf: 5e-5.")] = None,
@@ -46,7 +48,7 @@ def add(app: typer.Typer) -> None:
         }
         options.setdefault("nesterov", options.get("optimizer", "sgd") == "sgd")
         said = shlex.join(["paring", *sys.argv[1:]])
-        record = api.train_model(model, data, out, options, seed=seed, command=said, progress=Shown())
+        record = api.train_model(model, data, out, options, weights=weights, seed=seed, command=said, progress=Shown())
         value = human.quantity(record.value, record.unit, record.spread)
         typer.echo(f"accuracy: {value} on {record.samples} test samples")
 

@@ -188,6 +188,11 @@ class Model:
             history=(*self.history, event),
         )
 
+    def told(self, more: str) -> Model:
+        """The model whose last event says more."""
+        *before, last = self.history
+        return replace(self, history=(*before, replace(last, changed=last.changed + more)))
+
     @property
     def quantized(self) -> bool:
         """Whether a step has fixed scales that an exported file must carry."""

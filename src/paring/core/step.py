@@ -53,6 +53,8 @@ class Context:
         original: the model that the recipe began with (a teacher for recovery).
         directory: the step's own folder, kept between a kill and the next run, for state to go on from.
         progress: shows how far long work has come.
+        accuracy_drop: the most that the recipe lets accuracy fall below the original's, percentage points; None where
+            it does not say.
     """
 
     task: Task
@@ -61,6 +63,7 @@ class Context:
     original: Model
     directory: Path
     progress: Progress = field(default_factory=Silent)
+    accuracy_drop: float | None = None
 
 
 class Step(Protocol):

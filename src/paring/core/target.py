@@ -161,6 +161,20 @@ class Describes(Protocol):
         """Operators and tensors of a file. Raises ParingError on a file that is none of the target's."""
 
 
+@runtime_checkable
+class Traces(Protocol):
+    """What a target may offer besides: to tell what each quantized layer gives in the runtime."""
+
+    def trace(self, artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Layer -> its output for every sample, as float values, batch first, images channels first.
+
+        Args:
+            artifact: exported from `model`.
+            model: quantized.
+            inputs: by name, as a runner takes them.
+        """
+
+
 def one_sample(inputs: tuple[TensorSpec, ...], seed: int = 0) -> dict[str, Array]:
     """A batch of one, drawn within each input's range: for timing, where values do not matter."""
     chance = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ DATASETS = Registry(
     "data set",
     {
         "fashion-mnist": "paring.data.fashion_mnist:open_fashion_mnist",
+        "datasets": "paring.data.hub:open_dataset",
         "digits": "paring.data.digits:open_digits",
         "idx": "paring.data.idx:open_idx",
         "images": "paring.data.folder:open_folder",
@@ -26,7 +27,7 @@ DATASETS = Registry(
         "reviews": "paring.data.reviews:open_reviews",
         "table": "paring.data.table:open_table",
     },
-    extras={"digits": "digits", "images": "images", "reviews": "tables", "table": "tables"},
+    extras={"datasets": "datasets", "digits": "digits", "images": "images", "reviews": "tables", "table": "tables"},
 )
 """What stands before the colon, or alone. Each is a function of the name, of what follows the colon (where it takes a
 `target`) and of options, which are the keyword arguments that a recipe may give."""
@@ -36,7 +37,8 @@ def open(name: str, *, seed: int = 0, tokenization: Tokenization | None = None) 
     """The task that a recipe calls by `name`.
 
     Args:
-        name: `fashion-mnist`, `digits`, `reviews`, `idx:FOLDER`, `images:FOLDER`, `npz:FILE`, `table:FILE` or
+        name: `fashion-mnist`, `digits`, `reviews`, `idx:FOLDER`, `images:FOLDER`, `npz:FILE`, `table:FILE`,
+            `datasets:NAME` or
             `python:package.module:attribute`, with options in parentheses: `images:photos(size=96)`.
         tokenization: how the model wants its texts, where these are texts.
         seed: handed to a `python:` factory that takes one. Splits never depend on it.

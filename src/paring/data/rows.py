@@ -118,7 +118,7 @@ def _parquet(path: Path) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra.of("pyarrow", "tables", str(path)) from error
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, page_checksum_verification=True)  # where the file has checksums
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise ParingError(f"is damaged or no Parquet file ({error})", str(path), "copy it again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -102,8 +103,10 @@ def make(
 def _read(path: Path) -> str:
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = file.read_text(encoding="utf-8")
+        json.loads(text)  # what is no JSON is told here, with the file's name
+    except (OSError, ValueError) as error:
         raise ParingError(
             f"the tokenizer cannot be read ({error})", str(file), "name a tokenizer.json or its folder"
         ) from error
+    return text

@@ -22,7 +22,7 @@ DOORS = Registry(
     },
     extras={"hf": "huggingface", "keras": "keras", "onnx": "onnx"},
 )
-_TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm", "onnx"}  # doors that take a description of each input
+_TAKE_SEVERAL = {"torch", "pt2", "torchvision", "timm", "keras", "onnx"}  # doors that take a description of each input
 
 
 def open(

@@ -31,6 +31,7 @@ class Node:
             of several values that a node gives; None is an argument left out.
         options: keyword arguments, JSON values.
         layer: the earlier node whose module runs here too, where the original calls one layer twice.
+        tied: parameter of this node's module -> that of an earlier one which it is, e.g. `weight: embedding.weight`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Node:
     inputs: tuple[str | None, ...]
     options: Mapping[str, Json] = field(default_factory=dict)
     layer: str | None = None
+    tied: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,14 @@ class Blueprint:
             KeyError, TypeError: a part is missing, or of another kind.
         """
         nodes = (
-            Node(node["name"], node["op"], tuple(node["inputs"]), node["options"], node.get("layer"))
+            Node(
+                node["name"],
+                node["op"],
+                tuple(node["inputs"]),
+                node["options"],
+                node.get("layer"),
+                node.get("tied", {}),
+            )
             for node in data["nodes"]
         )
         return cls(tuple(data["inputs"]), tuple(nodes), tuple(data["outputs"]))
@@ -93,8 +102,21 @@ class Network(nn.Module):
             made = None if node.layer in self._modules else _make(node)
             if isinstance(made, nn.Module):
                 self.add_module(node.name, made)
+                self._tie(node, made)
             # a layer is looked up when it runs: whoever replaces the submodule replaces what runs
             self._plan.append((node, None if isinstance(made, nn.Module) else made, tuple(last.get(node.name, ()))))
+
+    def _tie(self, node: Node, module: nn.Module) -> None:
+        for name, other in node.tied.items():
+            try:
+                parameter = self.get_parameter(other)
+            except AttributeError as error:
+                raise ParingError(
+                    f"{other}, which the node {node.name} shares, is no parameter",
+                    "blueprint",
+                    "convert the model again",
+                ) from error
+            module.register_parameter(name, parameter)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs; one alone is not wrapped in a tuple."""

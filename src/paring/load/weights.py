@@ -111,7 +111,8 @@ def _unwrapped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapp
 def finite(model: Model) -> None:
     """Raises ParingError if a weight is NaN or infinite, with the tensor's name."""
     for name, tensor in model.module.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # a sum is not finite where a value is not, and is much faster than a look at each
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
             count = int((~torch.isfinite(tensor)).sum())
             raise ParingError(
                 f"{count} of {tensor.numel()} values are NaN or infinite",

@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.step import Progress
 from paring.core.target import Array, Runner
 from paring.core.task import Split, Task, matched
-from paring.measure.simulate import evaluated, laid_out
+from paring.train.simulate import evaluated, laid_out
 
 Answer = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 

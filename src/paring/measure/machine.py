@@ -9,7 +9,17 @@ from pathlib import Path
 
 from paring.core.model import Json
 
-LIBRARIES = ("torch", "torchao", "litert-torch", "litert-converter", "ai-edge-litert", "numpy")
+LIBRARIES = (
+    "torch",
+    "torchao",
+    "executorch",
+    "litert-torch",
+    "litert-converter",
+    "ai-edge-litert",
+    "onnxruntime",
+    "onnxscript",
+    "numpy",
+)
 
 
 def cpu() -> str:

@@ -3,6 +3,18 @@
 from paring.report.document import Report, Requirement, Stage
 from paring.report.page import write_html
 from paring.report.serialize import read_json, write_json
+from paring.report.sheet import Bars, Sheet, write_sheet
 from paring.report.terminal import table
 
-__all__ = ["Report", "Requirement", "Stage", "read_json", "table", "write_html", "write_json"]
+__all__ = [
+    "Bars",
+    "Report",
+    "Requirement",
+    "Sheet",
+    "Stage",
+    "read_json",
+    "table",
+    "write_html",
+    "write_json",
+    "write_sheet",
+]

@@ -2,4 +2,12 @@
 
 from paring.core.registry import Registry
 
-TARGETS = Registry("target", {"litert": "paring.targets.litert:LiteRT"}, extras={"litert": "litert"})
+TARGETS = Registry(
+    "target",
+    {
+        "executorch": "paring.targets.executorch:ExecuTorch",
+        "litert": "paring.targets.litert:LiteRT",
+        "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime",
+    },
+    extras={"executorch": "executorch", "litert": "litert", "onnxruntime": "onnxruntime"},
+)

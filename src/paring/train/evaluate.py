@@ -1,13 +1,16 @@
 """Accuracy and loss in PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.task import Split, Task
 from paring.train.forward import forward, placed
+from paring.train.simulate import evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,39 @@ def evaluate(model: Model, task: Task, split: Split, batch_size: int = 500, limi
     return Evaluation(int(correct), int(total), loss / total)
 
 
+class Judge:
+    """Tells what a model lost against another, on the validation split.
+
+    Args:
+        original: evaluated once, when it is needed.
+        task: gives the samples.
+
+    Raises:
+        ParingError: the task has no validation split.
+    """
+
+    def __init__(self, original: Model, task: Task) -> None:
+        if not task.size("validation"):
+            raise ParingError(
+                "a limit on the loss of accuracy needs a validation split to judge by",
+                task.name,
+                "give the data set more samples, or leave the limit out",
+            )
+        self._original, self._task = original, task
+
+    def drop(self, model: Model) -> float:
+        """Accuracy lost, percentage points."""
+        return self._before - self._accuracy(model)
+
+    @cached_property
+    def _before(self) -> float:
+        return self._accuracy(self._original)
+
+    def _accuracy(self, model: Model) -> float:
+        fast = replace(model, module=evaluated(model.module))
+        return 100 * evaluate(fast, self._task, "validation").accuracy
+
+
 def tally(
     model: Model,
     module: nn.Module,
@@ -76,7 +112,8 @@ def tally(
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     counts = torch.zeros(3, dtype=torch.float64)
     trained = module.training
-    module.eval()
+    if trained:  # a graph in eval mode refuses to be told so
+        module.eval()
     with torch.inference_mode():
         for batch in task.batches(split, batch_size, limit=limit, shard=shard):
             size = len(batch.targets)

@@ -199,6 +199,19 @@ def test_an_open_size_comes_from_the_shape_or_is_asked_for(opened: Opened) -> No
         opened(model, shape=(4, 10, 12))
 
 
+def test_open_sizes_of_several_inputs_are_named(opened: Opened) -> None:
+    x, words = keras.Input((None, None, 3), name="picture"), keras.Input((None,), dtype="int32", name="words")
+    both = [kl.GlobalAveragePooling2D()(kl.Conv2D(4, 3)(x)), kl.GlobalAveragePooling1D()(kl.Embedding(9, 4)(words))]
+    model = keras.Model([x, words], kl.Add()(both))
+    shapes = (TensorSpec("words", ("batch", 7)), TensorSpec("picture", ("batch", 3, 8, 9)))
+    found = opened(model, shape=shapes).inputs
+    assert [(spec.name, spec.shape, spec.dtype) for spec in found] == [
+        ("picture", ("batch", 3, 8, 9), "float32"), ("words", ("batch", 7), "int32")
+    ]  # fmt: skip
+    with pytest.raises(ParingError, match=r"has 2 inputs \(picture, words\), 1 described"):
+        opened(model, shape=(3, 8, 9))
+
+
 def legacy(path: Path, mend: Callable[[dict], None]) -> Path:
     """An `.h5` as an older Keras wrote it: what `mend` makes of the layers' options."""
     with h5py.File(path, "r+") as file:

@@ -162,8 +162,8 @@ def test_adaptive_pooling(kind: str, rank: int) -> None:
 ACTIVATIONS = [
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
     "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
-    "soft_shrink",
-    "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh", "tanh_shrink",
+    "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus",
+    "swish", "tanh", "tanh_shrink",
 ]  # fmt: skip
 
 
@@ -205,6 +205,17 @@ def test_prelu(shared: list[int] | None, shape: tuple[int, ...]) -> None:
         lambda: (kl.GaussianNoise(0.3), 5),
         lambda: (kl.RandomFlip(), 4, 5, 3),
         lambda: (kl.ActivityRegularization(), 5),
+        lambda: (kl.AlphaDropout(0.3), 5),
+        lambda: (kl.GaussianDropout(0.3), 5),
+        lambda: (kl.SpatialDropout1D(0.3), 4, 3),
+        lambda: (kl.SpatialDropout3D(0.3), 3, 4, 5, 2),
+        lambda: (kl.RandomRotation(0.1), 4, 5, 3),
+        lambda: (kl.RandomZoom(0.1), 4, 5, 3),
+        lambda: (kl.RandomTranslation(0.1, 0.1), 4, 5, 3),
+        lambda: (kl.RandomContrast(0.1), 4, 5, 3),
+        lambda: (kl.RNN(kl.SimpleRNNCell(3), return_sequences=True), 4, 5),
+        lambda: (kl.RNN(kl.LSTMCell(3)), 4, 5),
+        lambda: (kl.RNN(kl.GRUCell(3), go_backwards=True), 4, 5),
         lambda: (kl.Masking(), 3, 5),
         lambda: (kl.Rescaling(1 / 127.5, offset=-1), 4, 5, 3),
         lambda: (kl.Rescaling([1.0, 2.0, 3.0], offset=[0.0, 1.0, 0.0]), 4, 5, 3),

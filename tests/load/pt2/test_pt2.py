@@ -154,6 +154,39 @@ def test_a_layer_comes_back_as_itself_with_its_options(kind: str, tmp_path: Path
     torch.testing.assert_close(model({model.inputs[0].name: x.clone()})["output"], wanted, rtol=0, atol=1e-6)
 
 
+class Shared(nn.Module):
+    """A layer that is called twice, tied weights under two names, and a weight that arithmetic uses too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.body, self.head = nn.Embedding(11, 8), nn.Linear(8, 8), nn.Linear(8, 11, bias=False)
+        self.norm, self.head.weight = nn.BatchNorm1d(8), self.embedding.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.norm(self.body(self.embedding(ids).mean(1)))
+        x = self.norm(self.body(x))
+        logits: Tensor = self.head(x) + x @ self.embedding.weight.t()
+        return logits
+
+
+def test_what_is_shared_stays_shared(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Shared().eval()
+    model = load.open(export(module, tmp_path / "m.pt2", torch.randint(0, 11, (2, 6))))
+    ids = torch.randint(0, 11, (5, 6))
+    torch.testing.assert_close(model({"ids": ids})["output"], module(ids), rtol=0, atol=1e-6)
+    names = [name for name, layer in model.module.named_modules() if isinstance(layer, (nn.Linear, nn.BatchNorm1d))]
+    assert sorted(names) == ["body", "head", "norm"]
+    assert sum(p.numel() for p in model.module.parameters()) == sum(p.numel() for p in module.parameters())
+    again = saved.load(saved.save(model, tmp_path / "s.safetensors"))
+    assert again.module.get_submodule("head").weight is again.module.get_submodule("embedding").weight
+    with torch.no_grad():  # what trains one trains all
+        for one in (again.module, module):
+            one.get_parameter("embedding.weight").mul_(2)
+            one.get_parameter("body.weight").add_(1)
+    torch.testing.assert_close(again({"ids": ids})["output"], module(ids), rtol=0, atol=1e-5)
+
+
 def test_it_takes_a_tasks_names_and_can_be_trained(tmp_path: Path) -> None:
     from paring.train.config import TrainConfig
     from paring.train.loop import fit

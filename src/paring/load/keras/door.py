@@ -20,18 +20,19 @@ from paring.core.task import Task
 from paring.load import prove
 from paring.load.blueprint import Blueprint, Network
 from paring.load.keras import archive, config, read
-from paring.load.keras.inputs import Input, inputs_of
+from paring.load.keras.inputs import Input, Shape, inputs_of
 from paring.load.keras.sheet import Value
 from paring.load.keras.translate import Drawn, held, translate
 
 
-def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | None = None, seed: int = 0) -> Model:
+def open(entry: Entry, *, task: Task | None = None, shape: Shape | None = None, seed: int = 0) -> Model:
     """The model of a file, rebuilt in torch layers and proved to answer as Keras does.
 
     Args:
         entry: the path; `custom="package.module"` names a module of the user's that registers layers and builders.
         task: its inputs give sizes that the file leaves open, and the name of a single input.
-        shape: of one sample, channels first for a picture, where the file leaves it open and there is no task.
+        shape: of one sample, channels first for a picture, where the file leaves it open and there is no task; or a
+            description of each input, by its name or in order.
         seed: of the samples that the proof runs on.
 
     Raises:

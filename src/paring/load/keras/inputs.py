@@ -11,7 +11,11 @@ from paring.core.model import TensorSpec
 from paring.core.task import Task
 from paring.load.keras.sheet import Value
 
-_OPEN = "give the shape of one sample: --shape 3,224,224 for a picture, --shape 128 for a sequence; or name the data"
+_OPEN = (
+    "give the shape of one sample: --shape 3,224,224 for a picture, --shape 128 for a sequence, "
+    "--shape NAME=SIZES for each of several inputs; or name the data"
+)
+Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,15 @@ class Input:
     value: Value
 
 
-def inputs_of(model: Any, task: Task | None, shape: tuple[int, ...] | None, where: str) -> list[Input]:
+def inputs_of(model: Any, task: Task | None, shape: Shape | None, where: str) -> list[Input]:
     """The inputs of a model, in Keras's order; a picture (three dimensions) has its channels first.
 
     Raises:
         ParingError: the model is of a class of its own, a size is open, or the one given is another.
     """
-    if type(model).__name__ == "Sequential" and model._functional is None and shape is not None:
-        model.build((None, *_last(shape)))
+    described = _described(shape)
+    if type(model).__name__ == "Sequential" and model._functional is None and described:
+        model.build((None, *_last(described[0][1])))
     tensors = getattr(model, "inputs", None)
     if (not hasattr(model, "_nodes_by_depth") and getattr(model, "_functional", None) is None) or not tensors:
         raise ParingError(
@@ -41,14 +46,28 @@ def inputs_of(model: Any, task: Task | None, shape: tuple[int, ...] | None, wher
     wanted: list[TensorSpec | tuple[int, ...] | None] = [None] * len(tensors)
     if task is not None and len(task.inputs) == len(tensors):
         wanted = list(task.inputs)
-    elif shape is not None:
-        if len(tensors) > 1:
-            raise ParingError(f"has {len(tensors)} inputs, one shape is given", where, "leave the shape out")
-        wanted = [shape]
+    elif described:
+        names = [str(tensor.name) for tensor in tensors]
+        if len(described) != len(tensors):
+            raise ParingError(
+                f"has {len(tensors)} inputs ({', '.join(names)}), {len(described)} described",
+                where,
+                "leave the shape out, or give --shape NAME=SIZES for each",
+            )
+        named = dict(described)
+        wanted = [named[name] for name in names] if named.keys() == set(names) else [sizes for _, sizes in described]
     names = _names(tensors, task)
     return [
         _input(model, tensor, name, one, first, where) for tensor, name, one in zip(tensors, names, wanted, strict=True)
     ]
+
+
+def _described(shape: Shape | None) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and sizes of each input that is described; the types are the model's own."""
+    specs = [one for one in shape or () if isinstance(one, TensorSpec)]
+    sizes = tuple(one for one in shape or () if isinstance(one, int))
+    found = [(one.name, tuple(size for size in one.shape[1:] if isinstance(size, int))) for one in specs]
+    return [("", sizes)] if sizes else found
 
 
 def _input(

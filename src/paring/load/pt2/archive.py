@@ -21,7 +21,7 @@ _REMEDY = "save it again: torch.export.save(torch.export.export(model.eval(), â€
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The program as JSON, and its parameters, buffers and constants by name.
+    """The program as JSON, and its parameters, buffers and constants by name; tied ones are the same object.
 
     Raises:
         ParingError: there is no such file, it is no such archive or damaged, of another version, or holds pickles.
@@ -52,6 +52,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Any], dict[st
     if version != _SCHEMA:
         raise ParingError(f"is of version {version} of the format, not {_SCHEMA}", str(path), _REMEDY)
     tensors: dict[str, Tensor] = {}
+    read: dict[str, Tensor] = {}  # tied parameters are entries of one file, read alike
     for folder in ("weights", "constants"):
         config = f"{root}data/{folder}/{name}_{folder}_config.json"
         if config not in names:
@@ -61,8 +62,10 @@ def _read(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Any], dict[st
                 raise ParingError(
                     f"keeps {key} as a pickle, which can run code", str(path), "export a model of plain dense tensors"
                 )
-            content = archive.read(f"{root}data/{folder}/{entry['path_name']}")
-            tensors[key] = _tensor(content, entry["tensor_meta"])
+            path_name, meta = f"{root}data/{folder}/{entry['path_name']}", entry["tensor_meta"]
+            place = path_name + json.dumps(meta, sort_keys=True)
+            tensors[key] = read[place] if place in read else _tensor(archive.read(path_name), meta)
+            read[place] = tensors[key]
     return program, tensors
 
 

@@ -5,7 +5,7 @@ The JSON is torch's own schema (`torch/_export/serde/schema.py`): nodes that cal
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from paring.core.model import Json, TensorSpec
 from paring.load import aten
 from paring.load.blueprint import Blueprint, Names, Node
 from paring.load.pt2.archive import DTYPES
-from paring.load.pt2.layers import Call, layer
+from paring.load.pt2.arguments import only, values, values_of
+from paring.load.pt2.layers import Call, Layer, layer
 
 _FORMATS = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
 # kinds of arguments in the schema
@@ -29,6 +30,7 @@ _CONVERTED: dict[str, Callable[[Any], Json]] = {
     "as_scalar_type": lambda number: {"dtype": DTYPES[number]},
     "as_memory_format": lambda number: {"memory_format": _FORMATS[number]},
 }
+_TRAINED = ("weight", "bias")  # tensors of a layer that are parameters
 _IGNORED = ("torch.ops.aten._assert", "torch.ops.aten.sym_constrain")  # checks on sizes: they compute nothing
 
 
@@ -71,15 +73,17 @@ class _Translation:
         self.parameters: set[str] = set()
         self.references: dict[str, str] = {}  # value in the graph -> reference in the blueprint
         self.nodes: list[Node] = []
+        self.layers: dict[str, str] = {}  # what tells a layer from others -> its name: one that is called again
+        self.placed: dict[int, str] = {}  # id of a stored tensor -> the parameter of the network that it became
         self.found: dict[str, Tensor] = {}
 
     def run(self) -> Program:
         inputs = self._ends()
         self.name = Names([spec.name for spec in inputs])
         self.references = {spec.name: spec.name for spec in inputs}
-        self.uses = Counter(name for node in self.graph["nodes"] for name in _values(node["inputs"]))
+        self.uses = Counter(name for node in self.graph["nodes"] for name in values(node["inputs"]))
         self.uses.update(self.results)
-        self.source = {name: node for node in self.graph["nodes"] for name in _values_of(node["outputs"])}
+        self.source = {name: node for node in self.graph["nodes"] for name in values_of(node["outputs"])}
         self._refuse_unknown()
         for node in self.graph["nodes"]:
             if not node["target"].startswith(_IGNORED):
@@ -139,42 +143,57 @@ class _Translation:
     def _node(self, node: Mapping[str, Any]) -> None:
         target, given = node["target"], {one["name"]: one["arg"] for one in node["inputs"]}
         call = Call(self._fresh(target, given), given, self._weights(given), self._sizes(given))
-        made = layer(call) if self._may_be_layer(given) else None
-        outputs = [name for out in node["outputs"] for name in _values_of([out])]
+        made = layer(call)
+        outputs = [name for out in node["outputs"] for name in values_of([out])]
         many = len(node["outputs"]) > 1 or any("as_tensors" in out for out in node["outputs"])
         if call.operator in ("batch_norm.default", "dropout.default", "dropout_.default") and made is None:
             raise self._error(
                 f"holds {call.operator.partition('.')[0]} for training", "call model.eval() before torch.export.export"
             )
         if made is not None:
-            first = next(iter(call.weights.values()), "")
-            name = self.name(first.rpartition(".")[0] or outputs[0])
-            self.nodes.append(Node(name, made.op, (self._reference(_only(given[made.input])),), made.options))
-            for role, key in made.tensors.items():
-                self.found[f"{name}.{role}"] = self.stored[key]
-            counted = f"{first.rpartition('.')[0]}.num_batches_tracked"
-            if made.op.startswith("BatchNorm") and counted in self.stored:
-                self.found[f"{name}.num_batches_tracked"] = self.stored[counted]
+            name = self.name(self._owner(node, made) or outputs[0])
+            self.nodes.append(self._layer(name, made, self._reference(only(given[made.input]))))
         else:
             name = self.name(outputs[0] if outputs else "node")
             self.nodes.append(self._function(name, target, node["inputs"]))
         for position, value in enumerate(outputs):
             self.references[value] = f"{name}:{position}" if many else name
 
+    def _layer(self, name: str, made: Layer, reference: str) -> Node:
+        """A layer with its tensors; one that was there before is called again, and a tensor used before is shared."""
+        tensors = {role: self.stored[key] for role, key in made.tensors.items()}
+        same = json.dumps([made.op, made.options, {role: id(tensor) for role, tensor in tensors.items()}])
+        if tensors and same in self.layers:
+            return Node(name, made.op, (reference,), made.options, layer=self.layers[same])
+        self.layers[same] = name
+        tied = {role: self.placed[id(tensor)] for role, tensor in tensors.items() if id(tensor) in self.placed}
+        self.found.update({f"{name}.{role}": tensor for role, tensor in tensors.items()})
+        self.placed.update(
+            {id(tensor): f"{name}.{role}" for role, tensor in tensors.items() if role in _TRAINED and role not in tied}
+        )
+        counted = f"{next(iter(made.tensors.values()), '').rpartition('.')[0]}.num_batches_tracked"
+        if made.op.startswith("BatchNorm") and counted in self.stored:
+            self.found[f"{name}.num_batches_tracked"] = self.stored[counted]
+        return Node(name, made.op, (reference,), made.options, tied=tied)
+
+    def _owner(self, node: Mapping[str, Any], made: Layer) -> str:
+        """The module that holds the layer's first tensor; of several that share it, the one that makes this call."""
+        key = next(iter(made.tensors.values()), "")
+        owners = [name.rpartition(".")[0] for name, one in self.stored.items() if key and one is self.stored[key]]
+        _, _, innermost = node.get("metadata", {}).get("nn_module_stack", "").rpartition(";")  # key,path,class
+        path = innermost.split(",")[1:2]
+        return path[0] if path and path[0] in owners else key.rpartition(".")[0]
+
     def _fresh(self, target: str, given: Mapping[str, Any]) -> str:
         """The operator; one that writes in place as its twin that does not, where nothing else sees the difference."""
         operator = target.removeprefix("torch.ops.aten.")
         name, _, overload = operator.partition(".")
         if name.endswith("_") and "self" in given:
-            overwritten = _only(given["self"])
+            overwritten = only(given["self"])
             made_by = self.source.get(overwritten, {"target": ""})["target"]
             if self.uses[overwritten] == 1 and made_by.startswith("torch.ops.aten.") and not aten.is_view(made_by):
                 return f"{name[:-1]}.{overload}"
         return operator
-
-    def _may_be_layer(self, given: Mapping[str, Any]) -> bool:
-        """Whether each tensor that it holds is its alone: a layer runs at one place."""
-        return all(self.uses[name] == 1 for name in _values_of(given.values()) if name in self.held)
 
     def _weights(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Argument -> name of the tensor that the program holds for it."""
@@ -198,7 +217,7 @@ class _Translation:
         inputs: list[str] = []
         if target == "torch.ops.aten.sym_size.int":
             given = {one["name"]: one["arg"] for one in arguments}
-            return Node(name, "size", (self._reference(_only(given["self"])),), {"dim": given["dim"]["as_int"]})
+            return Node(name, "size", (self._reference(only(given["self"])),), {"dim": given["dim"]["as_int"]})
         ordered = [self._value(one["arg"], inputs) for one in arguments if one.get("kind") != 2]
         keywords = {one["name"]: self._value(one["arg"], inputs) for one in arguments if one.get("kind") == 2}
         keywords.pop("device", None)
@@ -233,9 +252,12 @@ class _Translation:
             key = self.held[value]
             tensor, name = self.stored[key], self.name(key)
             dtype = str(tensor.dtype).removeprefix("torch.")
-            trainable = key in self.parameters and tensor.is_floating_point()
+            tied = {"value": self.placed[id(tensor)]} if id(tensor) in self.placed else {}
+            trainable = bool(tied) or (key in self.parameters and tensor.is_floating_point())
             options: dict[str, Json] = {"shape": list(tensor.shape), "dtype": dtype, "trainable": trainable}
-            self.nodes.append(Node(name, "Constant", (), options))
+            self.nodes.append(Node(name, "Constant", (), options, tied=tied))
+            if trainable and not tied:
+                self.placed[id(tensor)] = f"{name}.value"
             self.found[f"{name}.value"] = tensor
             self.references[value] = name
         return self.references[value]
@@ -262,28 +284,3 @@ def _known(target: str) -> bool:
     return known or (
         target.startswith("torch.ops.aten.") and aten.find(target.removeprefix("torch.ops.aten.")) is not None
     )
-
-
-def _only(argument: Mapping[str, Any]) -> str:
-    name: str = argument["as_tensor"]["name"]
-    return name
-
-
-def _values(arguments: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    return _values_of(one["arg"] for one in arguments)
-
-
-def _values_of(arguments: Any) -> Iterator[str]:
-    """The names of the values that arguments refer to, or results are given under."""
-    for argument in arguments:
-        for kind, value in argument.items():
-            if kind in ("as_tensor", "as_custom_obj"):
-                yield value["name"]
-            elif kind == "as_name":
-                yield value
-            elif kind in ("as_sym_int", "as_sym_float", "as_sym_bool", "as_optional_tensor"):
-                yield from _values_of([value])
-            elif kind in ("as_sym_ints", "as_sym_floats", "as_optional_tensors"):
-                yield from _values_of(value)
-            elif kind == "as_tensors":
-                yield from (one["name"] for one in value)

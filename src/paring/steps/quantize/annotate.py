@@ -69,6 +69,7 @@ MOVED = {
     aten.avg_pool2d.default,
     aten.upsample_nearest2d.vec,
 }
+MASKING = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.where.self}
 JOINED = {aten.cat.default}
 # operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require
 FIXED = {
@@ -107,12 +108,18 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Puts an annotation on every node that a rule names."""
+        masks = _masks(model)
+        masked = set(masks)  # and what has a mask added to it
         for node in model.graph.nodes:
-            if node.op != "call_function" or not _is_float(node):
+            if node.op != "call_function" or not _is_float(node) or node in masks:
                 continue
             name = layer_of(node)
             specs = self.specs(name)
-            if specs is None:
+            if masked.intersection(node.all_input_nodes):
+                self.skipped.append(Skipped(name, f"{node.target} of a mask, whose numbers are too large for codes"))
+                if node.target in MASKING | MOVED:
+                    masked.add(node)
+            elif specs is None:
                 self.skipped.append(Skipped(name, "kept in float, as the recipe asks"))
             else:
                 self._annotate(node, name, specs)
@@ -160,6 +167,17 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             self.skipped.append(Skipped(name, f"{target} has no int8 rule"))
 
 
+def _masks(graph: GraphModule) -> set[Node]:
+    """Floats that come of whole numbers alone, without any weight: masks of attention, and what leads to them."""
+    found: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and _is_float(node):
+            floats = [one for one in node.all_input_nodes if _is_float(one) or "val" not in one.meta]
+            if all(one in found for one in floats):
+                found.add(node)
+    return found
+
+
 def choosable(graph: GraphModule) -> list[Choosable]:
     """The layers of a graph that a recipe can name, in the order of execution.
 
@@ -172,7 +190,7 @@ def choosable(graph: GraphModule) -> list[Choosable]:
             continue
         known = kinds.setdefault(layer_of(node), set())
         if node.target in WEIGHTED:
-            known.add(_kind(node))
+            known.add(kind_of(node))
             weighted.append(known)
     if weighted:
         weighted[0].add("first")
@@ -180,10 +198,14 @@ def choosable(graph: GraphModule) -> list[Choosable]:
     return [Choosable(name, frozenset(found or {"layer"})) for name, found in kinds.items()]
 
 
-def _kind(node: Node) -> str:
+def kind_of(node: Node) -> str:
+    """`conv`, `depthwise` or `linear`, of an operator with a weight."""
     if node.target is aten.linear.default:
         return "linear"
-    channels = node.all_input_nodes[0].meta["val"].shape[1]
+    source = node.all_input_nodes[0]
+    if "val" not in source.meta:  # an observer
+        source = source.all_input_nodes[0]
+    channels = source.meta["val"].shape[1]
     groups = node.args[6] if len(node.args) > 6 else 1
     return "depthwise" if groups == channels > 1 else "conv"
 

@@ -47,7 +47,7 @@ def _warning(prepared: "GraphModule", observers: dict[str, Any], halfway: dict[s
 
     for name, observer in observers.items():
         low, high = getattr(observer, "min_val", None), getattr(observer, "max_val", None)
-        if low is not None and bool(low == high) and graph.observed_layer(prepared, name) == "the input":
+        if low is not None and bool(low == high) and graph.layer_of_observers(prepared)[name] == "the input":
             return "the calibration data are constant, and the ranges mean little: calibrate on real samples"
     if seen == 1 or halfway is None:
         return "calibrated on a single sample, which shows no range: 100 or more are usual" if seen == 1 else ""
@@ -61,7 +61,7 @@ def _warning(prepared: "GraphModule", observers: dict[str, Any], halfway: dict[s
     worst = max(unsettled, key=lambda name: moved[name])
     return (
         f"the ranges of {len(unsettled)} of {len(moved)} tensors have not settled: the second half of the {seen} "
-        f"samples moved that of {graph.observed_layer(prepared, worst)} by {moved[worst]:.0%}; give more samples"
+        f"samples moved that of {graph.layer_of_observers(prepared)[worst]} by {moved[worst]:.0%}; give more samples"
     )
 
 
@@ -89,6 +89,6 @@ def _refuse_infinite(prepared: "GraphModule", where: str) -> None:
         if not all(bool(torch.isfinite(end).all()) for end in low_high):
             raise ParingError(
                 "calibration saw NaN or infinite values",
-                f"{where}: {graph.observed_layer(prepared, name)}",
+                f"{where}: {graph.layer_of_observers(prepared)[name]}",
                 "look for NaN in the calibration data and in the weights (paring inspect)",
             )

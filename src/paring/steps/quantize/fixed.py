@@ -10,7 +10,7 @@ from paring.core.target import Limits
 from paring.steps.quantize.scheme import Precision, Scheme
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.fx import GraphModule
 
     from paring.steps.quantize.annotate import Annotator
@@ -94,12 +94,54 @@ def replay(model: Model, data: Mapping[str, Json]) -> "nn.Module":
 
     from paring.steps.quantize import graph
 
-    folded = graph.fold(graph.capture(model), biases=data["biases"])
-    prepared = graph.prepare(folded, annotator(Scheme.from_json(data["scheme"])))
-    graph.set_per_tensor_scales(prepared, data["scales"])
+    prepared = _prepared(model, data)
     with torch.inference_mode():  # the weights' observers want to have seen a weight
         prepared(*(torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in model.inputs))
     return graph.convert(prepared)
+
+
+def reopened(before: Model, model: Model) -> "tuple[GraphModule, Scheme]":
+    """The graph of a quantized model as it was before its numbers were rounded, its scales known.
+
+    Repairs stay in it: weights that were learned on their grid lie on it.
+
+    Args:
+        before: the model that was quantized.
+        model: what came of it.
+
+    Raises:
+        ParingError: the model has no integer scales.
+    """
+    import torch
+
+    from paring.steps.quantize import graph
+    from paring.steps.quantize.observers import KnownScales
+
+    data = next((edit.data for edit in reversed(model.edits) if edit.name == EDIT), None)
+    if data is None:
+        raise ParingError("holds no integer scales", str(model.source), "name a model that quantize.static has made")
+    prepared = _prepared(before, data)
+    prepared.load_state_dict({**prepared.state_dict(), **_shared(model.module.state_dict(), prepared.state_dict())})
+    scales = {one.layer: one.value for one in model.invariants if one.kind == "scale"}
+    for layer in graph.weighted(prepared):
+        if layer.observer is not None and layer.name in scales:
+            scale = torch.tensor(scales[layer.name])
+            known = KnownScales(prepared.get_submodule(layer.observer), scale, torch.zeros_like(scale, dtype=torch.int))
+            setattr(prepared, layer.observer, known)
+    return prepared, Scheme.from_json(data["scheme"])
+
+
+def _prepared(model: Model, data: Mapping[str, Json]) -> "GraphModule":
+    from paring.steps.quantize import graph
+
+    folded = graph.fold(graph.capture(model), biases=data["biases"])
+    prepared = graph.prepare(folded, annotator(Scheme.from_json(data["scheme"])))
+    graph.set_per_tensor_scales(prepared, data["scales"])
+    return prepared
+
+
+def _shared(tensors: "Mapping[str, Tensor]", known: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    return {name: tensor for name, tensor in tensors.items() if name in known and tensor.shape == known[name].shape}
 
 
 def scale_holds(model: Model, invariant: Invariant) -> str | None:

@@ -17,7 +17,7 @@ with quiet():  # torchao tells of its GPU kernels when it is imported
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
 
-from paring.steps.quantize.annotate import WEIGHTED, Annotator, layer_of
+from paring.steps.quantize.annotate import WEIGHTED, Annotator, fused_activation, layer_of
 from paring.steps.quantize.observers import KnownScales
 
 _decomposed = torch.ops.quantized_decomposed
@@ -32,7 +32,9 @@ def capture(model: Model) -> GraphModule:
     """
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
-    free = {name: torch.export.Dim(name, min=1, max=2**16) for name in sorted(names)}
+    # a batch may be of any size; other sizes may be bound to each other, or to a limit of the model's own
+    free: dict[str, Any] = dict.fromkeys(names, torch.export.Dim.DYNAMIC)
+    free["batch"] = torch.export.Dim("batch", min=1, max=2**16)
     shapes: tuple[Any, ...] = tuple(
         {axis: free[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in model.inputs
     )
@@ -133,13 +135,23 @@ def observers(prepared: GraphModule) -> dict[str, Any]:
     }
 
 
-def observed_layer(prepared: GraphModule, observer: str) -> str:
-    """The layer that an observer watches."""
+def layer_of_observers(prepared: GraphModule) -> dict[str, str]:
+    """Observer -> the layer whose weight or output it watches; `the input` for one that watches an input.
+
+    What a fused activation gives is its layer's output.
+    """
+    found: dict[str, str] = {}
+    for layer in weighted(prepared):
+        if layer.observer is not None:
+            found[layer.observer] = layer.name
     for node in prepared.graph.nodes:
-        if node.op == "call_module" and node.target == observer:
+        if _observes(node) and str(node.target) not in found:
             source = node.args[0]
-            return "the input" if source.op == "placeholder" else layer_of(source)
-    raise KeyError(observer)
+            before = source.all_input_nodes[0] if source.all_input_nodes else None
+            if before is not None and fused_activation(before) is source:
+                source = before
+            found[str(node.target)] = "the input" if source.op == "placeholder" else layer_of(source)
+    return found
 
 
 def fix_weights(prepared: GraphModule) -> None:

@@ -24,6 +24,18 @@ class Precision(StepConfig):
     activations: Activations = "int8"
 
 
+class LayerChoice(StepConfig):
+    """What one layer computes with, where that is not what the others do.
+
+    Attributes:
+        weights: type of its weights; None for that of the step.
+        activations: type of its inputs and its output; None for that of the step.
+    """
+
+    weights: Weights | None = None
+    activations: Activations | None = None
+
+
 INT8 = Precision()
 FLOAT = Precision(weights="float32", activations="float32")
 

@@ -6,6 +6,7 @@ Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -13,12 +14,17 @@ from pydantic import Field, field_validator
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
+from paring.steps.quantize.ladder import LadderConfig
+from paring.steps.quantize.mixed import MixedConfig
 from paring.steps.quantize.repairs.options import Chosen, chosen
-from paring.steps.quantize.scheme import FLOAT, Activations, Precision, Scheme, Weights
+from paring.steps.quantize.scheme import FLOAT, LayerChoice, Precision, Scheme
 from paring.steps.select import select
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
+
+    from paring.steps.quantize.annotate import Annotator
 
 
 class Calibration(StepConfig):
@@ -38,18 +44,6 @@ class Calibration(StepConfig):
     samples: int = Field(default=256, ge=1)
 
 
-class LayerChoice(StepConfig):
-    """What one layer computes with, where that is not what the others do.
-
-    Attributes:
-        weights: type of its weights; None for that of the step.
-        activations: type of its inputs and its output; None for that of the step.
-    """
-
-    weights: Weights | None = None
-    activations: Activations | None = None
-
-
 class StaticConfig(StepConfig):
     """Options of `quantize.static`.
 
@@ -66,6 +60,8 @@ class StaticConfig(StepConfig):
             (`{adaround: {iterations: 2000}}`); see the README of this folder.
         layers: pattern -> other types for some layers; a later one counts more.
         keep_float: patterns of layers that stay in float.
+        mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
+        ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
     weights: Literal["int8", "int4"] = "int8"
@@ -76,6 +72,8 @@ class StaticConfig(StepConfig):
     repairs: tuple[Chosen, ...] = ()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
     keep_float: tuple[str, ...] = ()
+    mixed: MixedConfig | None = None
+    ladder: LadderConfig | None = LadderConfig()
 
     @field_validator("repairs")
     @classmethod
@@ -113,29 +111,19 @@ class QuantizeStatic:
             ParingError: the target cannot execute such numbers, the model cannot be traced or is quantized already, a
                 pattern matches no layer, the calibration split is too small or yields NaN.
         """
-        from paring.steps.quantize import fixed, graph
-        from paring.steps.quantize.calibrate import calibrate
-        from paring.steps.quantize.repairs import Repairs
+        from paring.steps.quantize import fixed, mixed, rungs
 
         fixed.refuse_quantized(model, self.name)
         fixed.refuse_unknown([config.precision, *config.precisions.values()], context.limits, self.name)
         if config.granularity == "channel" and not context.limits.per_channel:
             raise ParingError("the targets have no scales per channel", self.name, "granularity: tensor")
         refuse_small(config.calibration.samples, context, self.name)
-        folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
-        scheme = scheme_of(config, folded, self.name)
-
-        repairs = Repairs(config.repairs, model, config.calibration.samples, context)
-        repairs.before(folded)
-        ranges = config.calibration
-        annotator = fixed.annotator(scheme, ranges.method, ranges.weights, ranges.percentile)
-        prepared = graph.prepare(folded, annotator)
-        graph.fix_weights(prepared)
-        warning = calibrate(prepared, model, ranges.samples, context, self.name)
-        graph.fix_activations(prepared)
-        repairs.after(prepared)
-        told = f", calibrated on {ranges.samples} samples ({ranges.method}){warning and f'; {warning}'}{repairs.told}"
-        return fixed.quantized(model, prepared, scheme, annotator, self.name, config, told, biases=bool(config.repairs))
+        chosen, told = mixed.assigned(model, config, context, self.name)
+        if context.accuracy_drop is not None and config.ladder is not None:
+            found = rungs.climbed(model, chosen, context.accuracy_drop, context)
+        else:
+            found = scaled(model, chosen, context).model()
+        return found.told(told)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose weights become int8; others with the reason why they stay in float."""
@@ -146,6 +134,61 @@ class QuantizeStatic:
         annotator = fixed.annotator(Scheme())
         graph.prepare(graph.capture(model), annotator)
         return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A network with its scales known, not yet rounded.
+
+    Attributes:
+        source: the model that it is made of.
+        config: how.
+        prepared: the graph, with known scales at every tensor that becomes an integer.
+        scheme: the precision of every layer.
+        marks: what is quantized, and what is not.
+        told: the end of the line on what was done.
+    """
+
+    source: Model
+    config: StaticConfig
+    prepared: "GraphModule"
+    scheme: Scheme
+    marks: "Annotator"
+    told: str
+
+    def model(self) -> Model:
+        """The quantized model; the prepared graph is used up."""
+        from paring.steps.quantize import fixed
+
+        return fixed.quantized(
+            self.source, self.prepared, self.scheme, self.marks, QuantizeStatic.name, self.config, self.told,
+            biases=bool(self.config.repairs),
+        )  # fmt: skip
+
+
+def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
+    """Finds the scales of a model.
+
+    Raises:
+        ParingError: as `QuantizeStatic.apply`.
+    """
+    from paring.steps.quantize import fixed, graph
+    from paring.steps.quantize.calibrate import calibrate
+    from paring.steps.quantize.repairs import Repairs
+
+    ranges, name = config.calibration, QuantizeStatic.name
+    folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
+    scheme = scheme_of(config, folded, name)
+    repairs = Repairs(config.repairs, model, ranges.samples, context)
+    repairs.before(folded)
+    marks = fixed.annotator(scheme, ranges.method, ranges.weights, ranges.percentile)
+    prepared = graph.prepare(folded, marks)
+    graph.fix_weights(prepared)
+    warning = calibrate(prepared, model, ranges.samples, context, name)
+    graph.fix_activations(prepared)
+    repairs.after(prepared)
+    told = f", calibrated on {ranges.samples} samples ({ranges.method}){warning and f'; {warning}'}{repairs.told}"
+    return Scaled(model, config, prepared, scheme, marks, told)
 
 
 def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme:
@@ -162,6 +205,12 @@ def scheme_of(config: StaticConfig, folded: "GraphModule", where: str) -> Scheme
         layers |= dict.fromkeys(select([pattern], there, f"{where}: layers"), precision)
     layers |= dict.fromkeys(select(config.keep_float, there, f"{where}: keep_float"), FLOAT)
     return Scheme(config.precision, layers, config.granularity, config.symmetric)
+
+
+def shown(model: Model, context: Context, samples: int) -> "list[tuple[Tensor, ...]]":
+    """Some samples of the calibration split, as the model's module takes them."""
+    batches = context.task.batches("calibration", 32, limit=samples)
+    return [tuple(batch.inputs[spec.name] for spec in model.inputs) for batch in batches]
 
 
 def refuse_small(samples: int, context: Context, where: str) -> None:

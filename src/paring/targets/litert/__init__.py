@@ -1,11 +1,11 @@
 """LiteRT (TensorFlow Lite): `.tflite` files for phones, single-board computers and microcontrollers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from paring.core.model import Model
-from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
+from paring.core.target import FLOAT_ENDS, Array, Contents, ExportOptions, Limits, Problem, Runner
 
 
 class LiteRT:
@@ -40,3 +40,9 @@ class LiteRT:
         from paring.targets.litert.runner import LiteRTRunner
 
         return LiteRTRunner(artifact, threads)
+
+    def trace(self, artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What each quantized layer gives; see `paring.targets.litert.trace.trace`."""
+        from paring.targets.litert.trace import trace
+
+        return trace(artifact, model, inputs)

@@ -5,47 +5,25 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from paring.core.model import Model, TensorSpec
+from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
+from paring.targets.traced import layer_of, of_other_types, trace, untraceable
 
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
 
 def problems(model: Model) -> list[Problem]:
     """Every reason why `model` cannot become a `.tflite`, all at once."""
-    found = [
-        Problem(f"{spec.dtype} is not a type of LiteRT's tensors", spec.name, f"one of {', '.join(DTYPES)}")
-        for spec in (*model.inputs, *model.outputs)
-        if spec.dtype not in DTYPES
-    ]
+    found = of_other_types(model, DTYPES, "LiteRT")
     try:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return [
-            *found,
-            Problem(
-                f"torch.export cannot trace it: {reason}",
-                str(model.source),
-                "avoid Python control flow that depends on values",
-            ),
-        ]
+        return [*found, untraceable(model, error)]
     return found + [
         Problem(f"LiteRT has no lowering for {operator}", layer, "replace the layer by one that LiteRT has")
         for operator, layer in _unknown(program)
     ]
-
-
-def trace(model: Model) -> ExportedProgram:
-    """The model's operators for one sample."""
-    with quiet():
-        return torch.export.export(model.module, samples(model.inputs), strict=False)
-
-
-def samples(inputs: tuple[TensorSpec, ...]) -> tuple[torch.Tensor, ...]:
-    """Zeros to trace with, a batch of one."""
-    return tuple(torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in inputs)
 
 
 def _unknown(program: ExportedProgram) -> list[tuple[str, str]]:
@@ -76,10 +54,4 @@ def _without_lowering(program: ExportedProgram) -> list[tuple[str, str]]:
         )
 
     calls = [node for node in program.graph.nodes if node.op == "call_function" and not known(node.target)]
-    return list(dict.fromkeys((str(node.target), _layer(node.meta)) for node in calls))
-
-
-def _layer(meta: dict[str, Any]) -> str:
-    stack = meta.get("nn_module_stack") or {}
-    names = [path for path, _ in stack.values() if path]
-    return names[-1].removeprefix("L['self'].") if names else "the model"
+    return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in calls))

@@ -9,8 +9,10 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
+from paring.targets import scales
 from paring.targets.litert import flatbuffer
-from paring.targets.litert.check import problems, samples
+from paring.targets.litert.check import problems
+from paring.targets.traced import samples
 
 SCHEMA = 1  # of the metadata in the file
 
@@ -38,7 +40,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         },
         float_ends=model.quantized and options.io == "float32",
     )
-    _keeps_scales(model, content)
+    stored = (tensor.scales for tensor in flatbuffer.constants(content) if tensor.dtype.startswith("int8"))
+    scales.require(model, stored, "export to litert")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
     return path
@@ -77,23 +80,3 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
             "export to litert",
             "replace the layer that the message names; `paring check` lists operators without a lowering",
         ) from error
-
-
-def _keeps_scales(model: Model, content: bytes) -> None:
-    """Every scale that a step fixed is in the file, or the file is not written."""
-    stored = {_rounded(tensor.scales) for tensor in flatbuffer.constants(content) if tensor.dtype.startswith("int8")}
-    lost = [
-        invariant.layer
-        for invariant in model.invariants
-        if invariant.kind == "scale" and _rounded(tuple(invariant.value)) not in stored
-    ]
-    if lost:
-        raise ParingError(
-            f"{len(lost)} quantized layers came out without their scales ({', '.join(lost[:3])}, …)",
-            "export to litert",
-            "keep these layers in float (keep_float), and report the model that shows it",
-        )
-
-
-def _rounded(scales: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(float(f"{scale:.5e}") for scale in scales)

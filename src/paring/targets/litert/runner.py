@@ -11,9 +11,10 @@ from paring.core.errors import ParingError
 from paring.core.model import TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Array
+from paring.targets.feeding import End, OneSampleRunner
 
 
-class LiteRTRunner:
+class LiteRTRunner(OneSampleRunner):
     """Contract: `paring.core.target.Runner`. One sample an inference, XNNPACK kernels where they exist.
 
     Takes and gives float values in the model's own layout whatever the file holds: an int8 end is quantized and
@@ -22,12 +23,13 @@ class LiteRTRunner:
     Args:
         artifact: the `.tflite`, of paring or of another maker.
         threads: that the interpreter may use.
+        options: of the interpreter, besides.
 
     Raises:
         ParingError: no such file, or the runtime refuses it.
     """
 
-    def __init__(self, artifact: Path, threads: int = 1) -> None:
+    def __init__(self, artifact: Path, threads: int = 1, **options: Any) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self.threads, self.runtime = threads, f"LiteRT {version('ai-edge-litert')}"
@@ -38,74 +40,42 @@ class LiteRTRunner:
         metadata = _metadata(content, artifact)
         try:
             with quiet():  # it tells of its delegate
-                self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                self.interpreter: Any = Interpreter(model_content=content, num_threads=threads, **options)
+                self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ParingError(
                 f"LiteRT refuses it: {str(error).splitlines()[0]}", str(artifact), "export it again"
             ) from error
-        signatures = self._interpreter.get_signature_list()
-        details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
-        ends = (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+        signatures = self.interpreter.get_signature_list()
+        details = {d["index"]: d for d in self.interpreter.get_tensor_details()}
+        ends = (self.interpreter.get_input_details(), self.interpreter.get_output_details())
         if signatures:
-            by_name = self._interpreter._get_full_signature_list()
+            by_name = self.interpreter._get_full_signature_list()
             first = by_name[next(iter(by_name))]
             ends = (_named(first["inputs"], details), _named(first["outputs"], details))
-        self._inputs = {str(end["name"]): end for end in ends[0]}
-        self._outputs = {str(end["name"]): end for end in ends[1]}
+        self._inputs = {str(end["name"]): int(end["index"]) for end in ends[0]}
+        self._outputs = {str(end["name"]): int(end["index"]) for end in ends[1]}
+        self.foreign = metadata is None
         if metadata is None:
-            self._channels_last: bool = False
-            self.inputs = tuple(_spec(name, end) for name, end in self._inputs.items())
-            self.outputs = tuple(_spec(name, end) for name, end in self._outputs.items())
+            self.inputs = tuple(_spec(end) for end in ends[0])
+            self.outputs = tuple(_spec(end) for end in ends[1])
         else:
-            self._channels_last = metadata["layout"] == "NHWC"
             self.inputs = tuple(TensorSpec.from_json(spec) for spec in metadata["inputs"])
             self.outputs = tuple(TensorSpec.from_json(spec) for spec in metadata["outputs"])
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Answers for a batch of any size; arrays by name, batch first."""
-        fed = self._encode(inputs)
-        count = len(next(iter(fed.values())))
-        gathered: dict[str, list[Array]] = {spec.name: [] for spec in self.outputs}
-        for i in range(count):
-            self._put(fed, i)
-            self.invoke()
-            for name, answers in gathered.items():
-                answers.append(self._interpreter.get_tensor(self._outputs[name]["index"]))
-        return {name: _decode(np.concatenate(answers), self._outputs[name]) for name, answers in gathered.items()}
-
-    def set(self, inputs: Mapping[str, Array]) -> None:
-        """Puts one sample into the interpreter's buffers."""
-        self._put(self._encode(inputs), 0)
+        last = metadata is not None and metadata["layout"] == "NHWC"
+        turned = {spec.name for spec in self.inputs if last and spec.layout == "NCHW"}
+        self.ends = {str(end["name"]): _end(end, end["name"] in turned) for side in ends for end in side}
 
     def invoke(self) -> None:
         """One inference."""
-        self._interpreter.invoke()
+        self.interpreter.invoke()
 
-    def _put(self, fed: Mapping[str, Array], sample: int) -> None:
+    def _put(self, fed: Mapping[str, Array]) -> None:
         for name, array in fed.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], array[sample : sample + 1])
+            self.interpreter.set_tensor(self._inputs[name], array)
 
-    def _encode(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        fed = {}
-        for spec in self.inputs:
-            if spec.name not in inputs:
-                raise ParingError(
-                    f"no input is called {spec.name!r}", "run in LiteRT", f"give {', '.join(self._inputs)}"
-                )
-            array, end = inputs[spec.name], self._inputs[spec.name]
-            # the file of another maker does not tell its layout, but its shape does
-            foreign = not spec.layout and array.ndim == 4 and array.shape[1:] != tuple(end["shape"][1:])
-            if foreign or (self._channels_last and spec.layout == "NCHW"):
-                array = array.transpose(0, 2, 3, 1)
-            if tuple(array.shape[1:]) != tuple(end["shape"][1:]):
-                raise ParingError(
-                    f"input {spec.name!r} has the shape {tuple(inputs[spec.name].shape)}, wanted {spec.shape}",
-                    "run in LiteRT",
-                    "use the data that the model was made for",
-                )
-            fed[spec.name] = np.ascontiguousarray(_quantize(array, end))
-        return fed
+    def _taken(self) -> dict[str, Array]:
+        return {name: self.interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
 def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str, Any]]:
@@ -113,28 +83,17 @@ def _named(ends: Mapping[str, int], details: Mapping[int, Any]) -> list[dict[str
     return [details[index] | {"name": name} for name, index in ends.items()]
 
 
-def _quantize(array: Array, end: Mapping[str, Any]) -> Array:
+def _end(end: Mapping[str, Any], channels_last: bool) -> End:
     scale, zero_point = end["quantization"]
-    if scale == 0.0 or not np.issubdtype(array.dtype, np.floating):
-        return array.astype(end["dtype"], copy=False)
-    limits = np.iinfo(end["dtype"])
-    codes: Array = np.clip(np.rint(array / np.float32(scale)) + zero_point, limits.min, limits.max).astype(end["dtype"])
-    return codes
+    shape = tuple(int(size) for size in end["shape"])
+    return End(shape, np.dtype(end["dtype"]).name, float(scale), int(zero_point), channels_last)
 
 
-def _decode(array: Array, end: Mapping[str, Any]) -> Array:
-    scale, zero_point = end["quantization"]
-    if scale == 0.0:
-        return array
-    values: Array = (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-    return values
-
-
-def _spec(name: str, end: Mapping[str, Any]) -> TensorSpec:
+def _spec(end: Mapping[str, Any]) -> TensorSpec:
     """What can be known of an input of a file that is not paring's."""
     quantized = end["quantization"][0] != 0.0
     shape: tuple[int | str, ...] = ("batch", *(int(size) for size in end["shape"][1:]))
-    return TensorSpec(name, shape, "float32" if quantized else np.dtype(end["dtype"]).name)
+    return TensorSpec(str(end["name"]), shape, "float32" if quantized else np.dtype(end["dtype"]).name)
 
 
 def _metadata(content: bytes, artifact: Path) -> Any:

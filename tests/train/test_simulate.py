@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from paring.core.model import Model
-from paring.measure.simulate import evaluated
 from paring.testing.models import quantized, tiny
+from paring.train.simulate import evaluated
 
 
 @pytest.mark.parametrize("make", [tiny, quantized])

@@ -1,0 +1,60 @@
+"""The rungs of static quantization's ladder, from what costs seconds to what costs a training."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from paring.core.model import Model
+from paring.core.step import Context
+from paring.steps.quantize.ladder import Climb, Rung, climb
+from paring.steps.quantize.repairs.options import chosen
+from paring.steps.quantize.static import StaticConfig, scaled, shown
+
+CALIBRATIONS = ("mse",)
+REPAIRS: tuple[tuple[str, ...], ...] = ()
+FLOATS = (1, 2, 4, 8)  # how many of the worst layers go back to float
+RANKED = 64  # calibration samples that layers are ranked by
+
+
+def climbed(model: Model, config: StaticConfig, drop: float, context: Context) -> Model:
+    """The model of the first rung that loses at most `drop` points, or else the best; its history tells of each."""
+    if config.ladder is None:
+        raise ValueError("the recipe wants no ladder")
+    found, reached = climb(partial(rungs, model, config, context), config.ladder, drop, context)
+    return found.told(f"; {reached}")
+
+
+def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) -> Iterator[Rung]:
+    """Each rung builds on what lost least so far."""
+    configs = {"": config}
+
+    def rung(name: str, config: StaticConfig) -> Rung:
+        configs[name] = config
+        return Rung(name, lambda: scaled(model, config, context).model())
+
+    yield rung("as the recipe asks", config)
+    for method in CALIBRATIONS:
+        if method != config.calibration.method:
+            better = config.calibration.model_copy(update={"method": method, "weights": "mse"})
+            yield rung(f"calibration by {method}", config.model_copy(update={"calibration": better}))
+    calibrated = configs[reached.best]
+    for repairs in REPAIRS:
+        if set(repairs) - {name for name, _ in chosen(calibrated.repairs)}:
+            yield rung(" and ".join(repairs), calibrated.model_copy(update={"repairs": repairs}))
+    repaired = configs[reached.best]
+    worst = _worst(model, repaired, context)
+    for count in FLOATS:
+        if count < len(worst):
+            kept = (*repaired.keep_float, *worst[:count])
+            name = f"{', '.join(worst[:count])} in float" if count < 3 else f"the {count} worst layers in float"
+            yield rung(name, repaired.model_copy(update={"keep_float": kept}))
+
+
+def _worst(model: Model, config: StaticConfig, context: Context) -> list[str]:
+    """The layers that round, the one whose return to float gains most first."""
+    from paring.steps.quantize.partial import Partial, without
+
+    network = Partial(scaled(model, config, context).prepared)
+    batches = shown(model, context, min(RANKED, config.calibration.samples))
+    with context.progress.bar("rank layers", len(network.layers)) as advance:
+        found = without(network, network.layers, batches, lambda: advance(1, ""))
+    return sorted(found, key=lambda layer: found[layer])

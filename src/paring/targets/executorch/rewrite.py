@@ -1,0 +1,201 @@
+"""A model's graph in the form that XNNPACK runs fastest, with the same answers."""
+
+from typing import Any
+
+import torch
+from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers quantized_decomposed
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from paring.core.model import Model
+from paring.core.target import ExportOptions
+from paring.targets.feeding import End
+from paring.targets.traced import samples, trace
+
+with_scales = torch.ops.quantized_decomposed
+aten = torch.ops.aten
+
+_QUANTIZE = with_scales.quantize_per_tensor.default
+_DEQUANTIZE = with_scales.dequantize_per_tensor.default
+_CONSTANT_QUANTIZE = {_QUANTIZE, with_scales.quantize_per_channel.default}
+_INT8 = (-128, 127, torch.int8)
+_PADS = {aten.pad.default, aten.constant_pad_nd.default}
+
+Scale = tuple[float, int]
+"""Scale and zero point of a tensor."""
+
+
+def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, dict[str, End]]:
+    """The program to lower, batch size one, and its inputs and outputs as it holds them, by name.
+
+    Weights become int8 constants, symmetric padding goes into the convolution after it, and pooling gets the form that
+    XNNPACK has kernels for. Raises what `torch.export` raises.
+    """
+    traced: Any = trace(model).module(check_guards=False)
+    for rule in (_fold_weights, _fuse_pads, _keep_dimensions, _average_what_is_there):
+        rule(traced)
+    nodes = traced.graph
+    given = [node for node in nodes.nodes if node.op == "placeholder"]
+    ends, fed = dict[str, End](), []
+    for node, spec, sample in zip(given, model.inputs, samples(model.inputs), strict=True):
+        scale = _bare_input(node) if options.io == "int8" else None
+        last = options.layout == "NHWC" and spec.layout == "NCHW"
+        if last:  # made anew: of a transposed tensor with one channel the file would keep the strides
+            sample = torch.zeros([sample.shape[i] for i in (0, 2, 3, 1)])  # noqa: PLW2901
+            _turn_image(node, scale)
+        fed.append(sample if scale is None else sample.to(torch.int8))
+        ends[spec.name] = _end(fed[-1], scale, last)
+    for node, spec in zip(nodes.output_node().args[0], model.outputs, strict=True):
+        scale = _bare_output(node) if options.io == "int8" else None
+        answer = node.meta["val"]
+        ends[spec.name] = _end(answer if scale is None else answer.to(torch.int8), scale)
+    nodes.eliminate_dead_code()
+    nodes.lint()
+    needed = GraphModule(traced, nodes)  # without the float weights that were folded
+    program = torch.export.export(needed, tuple(fed), strict=False)
+    for node in program.graph.nodes:  # where it was traced from, and from what that was: every later pass copies it
+        node.meta.pop("from_node", None)
+    return program, ends
+
+
+def _fold_weights(graph: GraphModule) -> None:
+    """Stores in int8 what is a float constant and its quantization."""
+    for node in list(graph.graph.nodes):
+        if node.target not in _CONSTANT_QUANTIZE or node.args[0].op != "get_attr":
+            continue
+        arguments = [_value(graph, one) if isinstance(one, Node) else one for one in node.args]
+        name = f"{str(node.args[0].target).replace('.', '_')}_int8_{node.name}"
+        graph.register_buffer(name, node.target(*arguments))
+        with graph.graph.inserting_before(node):
+            stored = graph.graph.get_attr(name)
+        stored.meta = dict(node.meta)
+        node.replace_all_uses_with(stored)
+        graph.graph.erase_node(node)
+
+
+def _value(graph: GraphModule, node: Node) -> torch.Tensor:
+    found: Any = graph
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    value: torch.Tensor = found.detach()
+    return value
+
+
+def _fuse_pads(graph: GraphModule) -> None:
+    """Lets the convolution after a symmetric pad with zeros pad itself.
+
+    In a quantized graph a quantization of its own stands between the two; where it has the scale of the pad's input
+    the codes are the same without it.
+    """
+    for node in graph.graph.nodes:
+        if node.target is not aten.conv2d.default:
+            continue
+        scaled = _before(node, _DEQUANTIZE)
+        requantized = scaled and _before(scaled, _QUANTIZE)
+        pad = _before(requantized or node, *_PADS)
+        amounts = _symmetric(pad) if pad else None
+        if pad is None or amounts is None:
+            continue
+        source: Any = pad.args[0]
+        if requantized and not (source.target is _DEQUANTIZE and source.args[1:] == requantized.args[1:]):
+            continue
+        defaults = [None, None, None, (1, 1), (0, 0), (1, 1), 1]
+        arguments = [*node.args, *defaults[len(node.args) :]]
+        own = list(arguments[4]) * (2 // len(arguments[4]))
+        arguments[0], arguments[4] = source, [own[0] + amounts[0], own[1] + amounts[1]]
+        node.args = tuple(arguments)
+    graph.graph.eliminate_dead_code()
+
+
+def _before(node: Node, *targets: Any) -> Node | None:
+    """The node that computes the first argument of `node`, if it is one of `targets`."""
+    source = node.args[0] if node.args else None
+    return source if isinstance(source, Node) and source.target in targets else None
+
+
+def _symmetric(pad: Node) -> tuple[int, int] | None:
+    """(rows, columns) that a pad adds on either side; None if it does anything else than adding zeros there."""
+    amounts: Any = pad.args[1]
+    rest = [*pad.args[2:], *pad.kwargs.values()]
+    zeros = all(one in {"constant", None, 0} for one in rest)
+    if not zeros or len(amounts) != 4 or amounts[0] != amounts[1] or amounts[2] != amounts[3] or min(amounts) < 0:
+        return None
+    return amounts[2], amounts[0]
+
+
+def _keep_dimensions(graph: GraphModule) -> None:
+    """The mean over rows and columns keeps their dimensions, as XNNPACK has it; a view drops them."""
+    for node in list(graph.graph.nodes):
+        if node.target is not aten.mean.dim or node.kwargs:
+            continue
+        source, axes, *keep = node.args
+        rank = len(source.meta["val"].shape)
+        if rank != 4 or any(keep) or sorted(axis % rank for axis in axes or ()) != [2, 3]:
+            continue
+        node.args = (source, [2, 3], True)
+        kept, new = node, graph.graph
+        users = list(node.users)
+        if all(user.target is _QUANTIZE for user in users) and len({user.args[1:] for user in users}) == 1:
+            with new.inserting_after(kept):
+                codes = new.call_function(_QUANTIZE, (kept, *users[0].args[1:]))
+            with new.inserting_after(codes):
+                kept = new.call_function(_DEQUANTIZE, (codes, *users[0].args[1:]))
+        with new.inserting_after(kept):
+            flat = new.call_function(aten.view.default, (kept, list(node.meta["val"].shape)))
+        flat.meta = dict(node.meta)
+        for user in users:
+            user.replace_input_with(node, flat)
+
+
+def _average_what_is_there(graph: GraphModule) -> None:
+    """Average pooling without padding counts no padding: said so, XNNPACK has it."""
+    for node in graph.graph.nodes:
+        if node.target is aten.avg_pool2d.default:
+            defaults = [None, None, [], [0, 0], False, True, None]
+            arguments = [*node.args, *defaults[len(node.args) :]]
+            if not any(arguments[3]) and not node.kwargs:
+                arguments[2], arguments[5] = arguments[2] or arguments[1], False
+                node.args = tuple(arguments)
+
+
+def _bare_input(node: Node) -> Scale | None:
+    """Makes an input take codes; returns their scale and zero point, or None if it is not quantized in one way."""
+    users = list(node.users)
+    if not users or any(user.target is not _QUANTIZE for user in users) or len({u.args[1:] for u in users}) != 1:
+        return None
+    for user in users:
+        user.replace_all_uses_with(node)
+        user.graph.erase_node(user)
+    return _scale(users[0])
+
+
+def _bare_output(node: Node) -> Scale | None:
+    """Makes the graph give an output's codes; returns their scale and zero point, or None if it is not quantized."""
+    if node.target is not _DEQUANTIZE:
+        return None
+    node.graph.output_node().replace_input_with(node, node.args[0])  # type: ignore[arg-type]
+    return _scale(node)
+
+
+def _turn_image(node: Node, scale: Scale | None) -> None:
+    """Lets an image input take NHWC. Codes are moved as XNNPACK knows it: between a dequantization and its inverse."""
+    users, new = list(node.users), node.graph
+    with new.inserting_after(node):
+        last = new.call_function(_DEQUANTIZE, (node, *scale, *_INT8)) if scale else node
+    with new.inserting_after(last):
+        first = new.call_function(aten.permute.default, (last, [0, 3, 1, 2]))
+    if scale:
+        with new.inserting_after(first):
+            first = new.call_function(_QUANTIZE, (first, *scale, *_INT8))
+    for user in users:
+        user.replace_input_with(node, first)
+
+
+def _end(tensor: torch.Tensor, scale: Scale | None, channels_last: bool = False) -> End:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return End(tuple(tensor.shape), dtype, *(scale or (0.0, 0)), channels_last)
+
+
+def _scale(node: Node) -> Scale:
+    scale, zero_point = node.args[1:3]
+    return float(scale), int(zero_point)  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""A model's operators as `torch.export` sees them: where every target's check and export begin."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from paring.core.model import Model, TensorSpec
+from paring.core.quiet import quiet
+from paring.core.target import Problem
+
+
+def trace(model: Model) -> ExportedProgram:
+    """The model's operators for one sample."""
+    with quiet():
+        return torch.export.export(model.module, samples(model.inputs), strict=False)
+
+
+def samples(inputs: tuple[TensorSpec, ...], batch: int = 1) -> tuple[torch.Tensor, ...]:
+    """Zeros to trace with."""
+    return tuple(torch.zeros(spec.sized(batch), dtype=getattr(torch, spec.dtype)) for spec in inputs)
+
+
+def layer_of(meta: Mapping[str, Any]) -> str:
+    """The layer that a node of a graph was traced from, by the node's `meta`."""
+    stack = meta.get("nn_module_stack") or {}
+    names = [path for path, _ in stack.values() if path]
+    return names[-1].removeprefix("L['self'].") if names else "the model"
+
+
+def of_other_types(model: Model, types: Sequence[str], runtime: str) -> list[Problem]:
+    """A problem for each input and output of a type that is none of `types`."""
+    return [
+        Problem(f"{spec.dtype} is not a type of {runtime}'s tensors", spec.name, f"one of {', '.join(types)}")
+        for spec in (*model.inputs, *model.outputs)
+        if spec.dtype not in types
+    ]
+
+
+def untraceable(model: Model, error: Exception) -> Problem:
+    """The problem of a model that `trace` failed on with `error`."""
+    return Problem(
+        f"torch.export cannot trace it: {first_line(error)}",
+        str(model.source),
+        "avoid Python control flow that depends on values",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,87 @@
+"""Networks go the whole way: in float and quantized, exported, and ONNX Runtime answers as PyTorch does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from paring import load
+from paring.core.step import Context
+from paring.core.target import one_sample
+from paring.load.zoo.mobilenet_v2 import InvertedResidual
+from paring.measure.accuracy import sqnr
+from paring.measure.answers import of_model
+from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
+from paring.targets.onnxruntime import ONNXRuntime
+from paring.testing.models import TinyTask
+
+TARGET = ONNXRuntime()
+NETWORKS = {"zoo:resnet20": (3, 32, 32)}  # pads, slices, sums
+SLOW = {
+    "zoo:squeezenet1_1": (3, 32, 32),
+    "zoo:mobilenet_v1(width=0.25)": (1, 32, 32),
+    "zoo:mobilenet_v2(width=0.25)": (3, 32, 32),
+    "zoo:resnet8": (3, 32, 32),
+    "zoo:ds_cnn": (1, 49, 10),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [*NETWORKS.items(), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW.items())]
+)
+def test_a_zoo_network_is_int8_throughout(
+    name: str, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load.open(name, shape=shape)
+    for module in model.module.modules():  # statistics that folding has to get right
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.8, 1.2)
+        if isinstance(module, InvertedResidual) and module.residual:  # as training leaves it: see LiteRT's test
+            last = [layer for layer in module.body.modules() if isinstance(layer, nn.BatchNorm2d)][-1]
+            nn.init.constant_(last.weight, 0.5)
+    images = torch.randn(16, *shape, generator=torch.Generator().manual_seed(0))
+    batch = next(iter(TinyTask().batches("calibration", 16)))
+    fed = type(batch)({"image": images}, batch.targets)
+    monkeypatch.setattr(TinyTask, "batches", lambda self, split, size, **options: iter([fed]))
+    context = Context(TinyTask(), TARGET.limits, 0, model, tmp_path)
+    result = QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=16)), context)
+    arrays = {"image": images.numpy()}
+    floats, wanted = (of_model(one)(arrays)["output"] for one in (model, result))
+
+    plain = TARGET.open(TARGET.export(model, tmp_path / "float.onnx")).run(arrays)["output"]
+    np.testing.assert_allclose(plain, floats, atol=1e-4 * np.abs(floats).max())
+    path = TARGET.export(result, tmp_path / "m.onnx")
+    found = TARGET.open(path).run(arrays)["output"]
+    assert sqnr(wanted, found) > 25
+    assert sqnr(floats, found) > 15
+    assert np.unique(found).size > 8
+    contents = TARGET.describe(path)
+    assert not contents.in_float
+    assert not {"Relu", "Clip", "ReduceMean"} & set(contents.operators)
+    assert sum(contents.quantized.values()) >= len(result.invariants)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", pytest.param("bert", marks=pytest.mark.slow)])
+def test_a_model_of_texts_answers_in_float(kind: str, tmp_path: Path) -> None:
+    configs = {
+        "distilbert": {
+            "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2, "vocab_size": 50, "max_position_embeddings": 32,
+        },
+        "bert": {
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "vocab_size": 50, "max_position_embeddings": 32,
+        },
+    }  # fmt: skip
+    model = load.open(f"hf:{kind}(config={configs[kind]}, head='classify')")
+    assert not TARGET.check(model)
+    runner = TARGET.open(TARGET.export(model, tmp_path / "m.onnx"))
+    assert len(runner.inputs) == len(model.inputs) > 1
+    for seed in range(3):
+        sample = one_sample(model.inputs, seed)
+        wanted = model({name: torch.from_numpy(array) for name, array in sample.items()})["output"].numpy()
+        np.testing.assert_allclose(runner.run(sample)["output"], wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
