@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Worked, network, outputs, small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from paring.steps.quantize.repairs import Work
 from paring.steps.quantize.repairs.equalize import SCALED, Equalize, pairs
 from paring.steps.quantize.repairs.options import Equalize as Options
+from paring.testing.repairs import Worked, network, outputs, small
 
 once = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import Worked, network, outputs, small
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from paring.steps.quantize.repairs.options import Adaround as AdaroundOptions
 from paring.steps.quantize.repairs.options import Brecq as BrecqOptions
 from paring.steps.quantize.repairs.rounding import Rounding
 from paring.steps.quantize.repairs.walk import Walk
+from paring.testing.repairs import Worked, network, outputs, small
 
 FEW = AdaroundOptions(iterations=200, positions=1000, batch=200)
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import Worked, network, small
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from paring.steps.quantize.repairs.bias_correction_analytic import AnalyticBiasC
 from paring.steps.quantize.repairs.options import Plain
 from paring.steps.quantize.repairs.reestimate import Reestimate
 from paring.steps.quantize.repairs.walk import Walk
+from paring.testing.repairs import Worked, network, small
 
 
 def shifts(work: Work) -> list[tuple[Tensor, Tensor]]:

@@ -1,10 +1,10 @@
 """The walk computes what the converted graph computes."""
 
 import torch
-from conftest import Worked, outputs, small
 
 from paring.steps.quantize import graph
 from paring.steps.quantize.repairs.walk import Walk
+from paring.testing.repairs import Worked, outputs, small
 
 
 def test_known_scales_round_as_the_converted_graph_does(work: Worked) -> None:
