@@ -1,6 +1,6 @@
 """Calibration: some samples run through the network, and every observer sees what is in its tensor."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
@@ -9,9 +9,15 @@ from paring.core.step import Context
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
+MOVED = 0.1  # a range that the second half of the samples moves by more than this share of it has not settled
+Range = tuple[float, float]
 
-def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Context, where: str) -> None:
+
+def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Context, where: str) -> str:
     """Shows the observers `samples` samples of the calibration split.
+
+    Returns:
+        What the user should know of the samples: too few of them, or none that differ. Else nothing.
 
     Raises:
         ParingError: a tensor holds NaN or infinite values; the layer is named.
@@ -20,10 +26,64 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
 
     from paring.steps.quantize import graph
 
+    seen, halfway = 0, None
     with torch.inference_mode(), context.progress.bar("calibrate", samples) as advance:
-        for batch in context.task.batches("calibration", 32, limit=samples):
+        for batch in context.task.batches("calibration", min(32, max(1, samples // 2)), limit=samples):
+            if halfway is None and seen and 2 * seen >= samples:
+                _refuse_infinite(prepared, where)
+                halfway = _ranges(prepared)
             prepared(*(batch.inputs[spec.name] for spec in model.inputs))
+            seen += len(batch.targets)
             advance(len(batch.targets), "")
+    _refuse_infinite(prepared, where)
+    told = _warning(prepared, graph.observers(prepared), halfway, seen)
+    if told:
+        context.progress.note(f"{where}: {told}")
+    return told
+
+
+def _warning(prepared: "GraphModule", observers: dict[str, Any], halfway: dict[str, Range] | None, seen: int) -> str:
+    from paring.steps.quantize import graph
+
+    for name, observer in observers.items():
+        low, high = getattr(observer, "min_val", None), getattr(observer, "max_val", None)
+        if low is not None and bool(low == high) and graph.layer_of_observers(prepared)[name] == "the input":
+            return "the calibration data are constant, and the ranges mean little: calibrate on real samples"
+    if seen == 1 or halfway is None:
+        return "calibrated on a single sample, which shows no range: 100 or more are usual" if seen == 1 else ""
+    moved = {}
+    for name, (low, high) in _ranges(prepared).items():
+        before = halfway[name]
+        moved[name] = max(abs(low - before[0]), abs(high - before[1])) / max(high - low, 1e-30)
+    unsettled = [name for name, share in moved.items() if share > MOVED]
+    if not unsettled:
+        return ""
+    worst = max(unsettled, key=lambda name: moved[name])
+    return (
+        f"the ranges of {len(unsettled)} of {len(moved)} tensors have not settled: the second half of the {seen} "
+        f"samples moved that of {graph.layer_of_observers(prepared)[worst]} by {moved[worst]:.0%}; give more samples"
+    )
+
+
+def _ranges(prepared: "GraphModule") -> dict[str, Range]:
+    """Observer -> the smallest and the largest value that has a code; a shared one counts once."""
+    from paring.steps.quantize import graph
+
+    found: dict[str, Range] = {}
+    known: set[int] = set()
+    for name, observer in graph.observers(prepared).items():
+        if id(observer) not in known:
+            known.add(id(observer))
+            scale, zero = (float(value) for value in observer.calculate_qparams())
+            found[name] = ((observer.quant_min - zero) * scale, (observer.quant_max - zero) * scale)
+    return found
+
+
+def _refuse_infinite(prepared: "GraphModule", where: str) -> None:
+    import torch
+
+    from paring.steps.quantize import graph
+
     for name, observer in graph.observers(prepared).items():
         low_high = [getattr(observer, end, torch.zeros(1)) for end in ("min_val", "max_val")]
         if not all(bool(torch.isfinite(end).all()) for end in low_high):

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from paring.steps.quantize.annotate import Annotator
-    from paring.steps.quantize.observers import Method
+    from paring.steps.quantize.calibration import Method
 
 EDIT = "quantize"
 
 
 def annotator(
-    scheme: Scheme, activations: "Method" = "minmax", weights: Literal["minmax", "mse"] = "minmax"
+    scheme: Scheme,
+    activations: "Method" = "minmax",
+    weights: Literal["minmax", "mse"] = "minmax",
+    percentile: float = 99.99,
 ) -> "Annotator":
     """What marks the tensors of a graph that the scheme makes integers."""
     from paring.steps.quantize.annotate import Annotator
     from paring.steps.quantize.observers import specs_of
 
-    return Annotator(specs_of(scheme, activations, weights))
+    return Annotator(specs_of(scheme, activations, weights, percentile))
 
 
 def quantized(

@@ -1,4 +1,4 @@
-"""Scales from what a tensor holds: by its extremes, or by the smallest squared error."""
+"""What is observed, and how: scales of weights by their extremes or by the smallest squared error."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e.observer import HistogramObserver, MinMaxObserver, ObserverBase, PerChannelMinMaxObserver
+from torchao.quantization.pt2e.observer import MinMaxObserver, ObserverBase, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from paring.steps.quantize.annotate import Specs
+from paring.steps.quantize.calibration import Method, observer
 from paring.steps.quantize.scheme import BITS, Precision, Scheme
-
-Method = Literal["minmax", "mse"]
 
 # The smallest scale. torchao's default (float32's epsilon) and XNNPACKQuantizer's 2⁻¹² both round the weights of a weak
 # channel, as depthwise layers with folded batch norm have them, to a handful of codes.
@@ -42,34 +41,6 @@ class MseTensorObserver(MinMaxObserver):  # type: ignore[misc]
         return x_orig
 
 
-class MseActivationObserver(HistogramObserver):  # type: ignore[misc]
-    """The range with the smallest squared error, among the codes that there are; torchao always counts 256."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.dst_nbins = self.quant_max - self.quant_min + 1
-
-
-def smallest_error(rows: Tensor, largest: int) -> Tensor:
-    """The symmetric range of each row with the smallest squared error, among 1.00, 0.99, … 0.30 of its extreme.
-
-    A weight that lies alone, far out, is clipped where that makes the others finer (Banner et al. 2019,
-    arXiv:1810.05723, section 3, by search instead of a closed form).
-
-    Args:
-        rows: float32, shape (rows, values).
-        largest: the largest code.
-    """
-    extreme = rows.abs().amax(1, keepdim=True).clamp_min(SMALLEST_SCALE * largest)
-    best, least = extreme.clone(), torch.full_like(extreme, torch.inf)
-    for percent in range(100, 29, -1):
-        scale = extreme * (percent / 100) / largest
-        error = ((rows / scale).round_().clamp_(-largest, largest) * scale - rows).square_().sum(1, keepdim=True)
-        better = error < least
-        best, least = torch.where(better, scale * largest, best), torch.where(better, error, least)
-    return best.squeeze(1)
-
-
 class KnownScales(ObserverBase):  # type: ignore[misc]
     """Stands where an observer stood and answers with its scales: how a saved model is rebuilt."""
 
@@ -87,8 +58,22 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         """(scale, zero point) as given."""
         return self.scale, self.zero_point
 
+    @property
+    def per_channel(self) -> bool:
+        """Whether there is one scale for each channel."""
+        return self.ch_axis not in (None, -1)
 
-ACTIVATIONS = {"minmax": MinMaxObserver, "mse": MseActivationObserver}
+    def rounded(self, x: Tensor) -> Tensor:
+        """What x becomes where the graph is converted: S · (clamp(round(x / S) + Z) − Z)."""
+        if self.per_channel:
+            zeros = self.zero_point.to(torch.int32)
+            return torch.fake_quantize_per_channel_affine(
+                x, self.scale.float(), zeros, self.ch_axis, self.quant_min, self.quant_max
+            )
+        scale, zero = float(self.scale), int(self.zero_point)
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero, self.quant_min, self.quant_max)
+
+
 WEIGHTS = {
     ("channel", "minmax"): PerChannelMinMaxObserver,
     ("channel", "mse"): MsePerChannelObserver,
@@ -98,7 +83,10 @@ WEIGHTS = {
 
 
 def specs_of(
-    scheme: Scheme, activations: Method = "minmax", weights: Literal["minmax", "mse"] = "mse"
+    scheme: Scheme,
+    activations: Method = "minmax",
+    weights: Literal["minmax", "mse"] = "mse",
+    percentile: float = 99.99,
 ) -> Callable[[str], Specs | None]:
     """Name of a layer -> how it is quantized.
 
@@ -109,6 +97,7 @@ def specs_of(
         scheme: the bits of each layer.
         activations: how ranges of activations are found.
         weights: how ranges of weights are found.
+        percentile: of the method of that name.
     """
 
     @cache
@@ -116,21 +105,21 @@ def specs_of(
         if precision.weights == "float32" or precision.activations == "float32":
             return None
         return Specs(
-            _activation(precision.activations, scheme.symmetric, activations),
+            _activation(precision.activations, scheme.symmetric, activations, percentile),
             partial(_weight, precision.weights, scheme.granularity, weights),
         )
 
     return lambda layer: specs(scheme.of(layer))
 
 
-def _activation(kind: str, symmetric: bool, method: Method) -> QuantizationSpec:
+def _activation(kind: str, symmetric: bool, method: Method, percentile: float) -> QuantizationSpec:
     wide, largest = kind == "int16", 2 ** (BITS[kind] - 1) - 1
     return QuantizationSpec(
         dtype=torch.int16 if wide else torch.int8,
         quant_min=-largest if wide else -largest - 1,
         quant_max=largest,
         qscheme=torch.per_tensor_symmetric if wide or symmetric else torch.per_tensor_affine,
-        observer_or_fake_quant_ctr=ACTIVATIONS["minmax" if wide else method].with_args(eps=SMALLEST_SCALE),
+        observer_or_fake_quant_ctr=observer("minmax" if wide else method, percentile, SMALLEST_SCALE),
     )
 
 

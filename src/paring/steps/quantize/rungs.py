@@ -7,6 +7,7 @@ from functools import partial
 from paring.core.model import Model
 from paring.core.step import Context
 from paring.steps.quantize.ladder import Climb, Rung, climb
+from paring.steps.quantize.repairs.options import chosen
 from paring.steps.quantize.static import SchemeConfig, StaticConfig, scaled, shown
 
 CALIBRATIONS = ("mse",)
@@ -38,7 +39,7 @@ def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) 
             yield rung(f"calibration by {method}", config.model_copy(update={"calibration": better}))
     calibrated = configs[reached.best]
     for repairs in REPAIRS:
-        if set(repairs) - set(calibrated.repairs):
+        if set(repairs) - {name for name, _ in chosen(calibrated.repairs)}:
             yield rung(" and ".join(repairs), calibrated.model_copy(update={"repairs": repairs}))
     repaired = configs[reached.best]
     worst = _worst(model, repaired, context)

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.ladder import LadderConfig
 from paring.steps.quantize.mixed import MixedConfig
+from paring.steps.quantize.repairs.options import Chosen, chosen
 from paring.steps.quantize.scheme import FLOAT, LayerChoice, Precision, Scheme
 from paring.steps.select import select
 
@@ -30,12 +31,15 @@ class Calibration(StepConfig):
     """How ranges are found.
 
     Attributes:
-        method: of activations: `minmax` takes the extremes; `mse` the range with the smallest squared error.
+        method: of activations: `minmax` takes the extremes, `moving_average` those of a batch, averaged; `percentile`
+            leaves out the values farthest out; `entropy` keeps most information, `mse` has the smallest squared error.
+        percentile: of the values that are not zero, how many of 100 the method of that name keeps inside.
         weights: of weights: likewise.
         samples: how many of the calibration split.
     """
 
-    method: Literal["minmax", "mse"] = "minmax"
+    method: Literal["minmax", "moving_average", "percentile", "entropy", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
     weights: Literal["minmax", "mse"] = "mse"
     samples: int = Field(default=256, ge=1)
 
@@ -84,14 +88,21 @@ class StaticConfig(SchemeConfig):
     """Options of `quantize.static`.
 
     Attributes:
-        repairs: what is done against the loss, in this order; see the README of this folder.
+        repairs: what is done against the loss, in this order, each a name or a name with its options
+            (`{adaround: {iterations: 2000}}`); see the README of this folder.
         mixed: choose the bits of each layer within a limit; those that `layers` or `keep_float` choose keep theirs.
         ladder: what is tried by itself where the recipe's `require: accuracy_drop` does not hold; None for nothing.
     """
 
-    repairs: tuple[str, ...] = ()
+    repairs: tuple[Chosen, ...] = ()
     mixed: MixedConfig | None = None
     ladder: LadderConfig | None = LadderConfig()
+
+    @field_validator("repairs")
+    @classmethod
+    def _repairs_there_are(cls, repairs: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+        chosen(repairs)
+        return repairs
 
 
 class QuantizeStatic:
@@ -164,19 +175,21 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     from paring.steps.quantize.calibrate import calibrate
     from paring.steps.quantize.repairs import Repairs
 
-    samples, name = config.calibration.samples, QuantizeStatic.name
+    ranges, name = config.calibration, QuantizeStatic.name
     folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
     scheme = scheme_of(config, folded, name)
     slower = fixed.slower(scheme, choosable(folded), context.limits)
-    repairs = Repairs(config.repairs, model, samples, context)
+    repairs = Repairs(config.repairs, model, ranges.samples, context)
     repairs.before(folded)
-    marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
+    marks = fixed.annotator(scheme, ranges.method, ranges.weights, ranges.percentile)
     prepared = graph.prepare(folded, marks)
     graph.fix_weights(prepared)
-    calibrate(prepared, model, samples, context, name)
+    warning = calibrate(prepared, model, ranges.samples, context, name)
     graph.fix_activations(prepared)
     repairs.after(prepared)
-    told = f", calibrated on {samples} samples ({config.calibration.method}){repairs.told}{slower}"
+    told = (
+        f", calibrated on {ranges.samples} samples ({ranges.method}){warning and f'; {warning}'}{repairs.told}{slower}"
+    )
     return Scaled(model, config, prepared, scheme, marks, told)
 
 

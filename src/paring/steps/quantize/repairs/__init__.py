@@ -1,8 +1,8 @@
 """Repairs: what is done against the loss of quantization after training, without labels; one method, one file.
 
-A repair is a class with the attribute `moment` and the method `apply(work)`. Those of the moment `before` change the
-weights of the float network, batch norm folded, so that it computes the same and is easier to quantize; those of the
-moment `after` change weights, biases or scales of the network with its scales known.
+A repair is a class with the attribute `moment` and the method `apply(work)`; it is made with its options. Those of the
+moment `before` change the weights of the float network, batch norm folded, so that it computes the same and is easier
+to quantize; those of the moment `after` change weights, biases or scales of the network with its scales known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,24 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.registry import Registry
 from paring.core.step import Context
+from paring.steps.quantize.repairs.options import Chosen, chosen
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.fx import GraphModule
 
-REPAIRS = Registry("repair", {})
+_HERE = "paring.steps.quantize.repairs"
+REPAIRS = Registry(
+    "repair",
+    {
+        "adaround": f"{_HERE}.adaround:Adaround",
+        "bias_correction": f"{_HERE}.bias_correction:BiasCorrection",
+        "bias_correction_analytic": f"{_HERE}.bias_correction_analytic:AnalyticBiasCorrection",
+        "brecq": f"{_HERE}.brecq:Brecq",
+        "equalize": f"{_HERE}.equalize:Equalize",
+        "reestimate": f"{_HERE}.reestimate:Reestimate",
+    },
+)
 
 
 @dataclass
@@ -60,12 +72,12 @@ class Repairs:
     """The repairs of one step, each at its moment, in the order of the recipe.
 
     Raises:
-        UnknownName: none of ours.
         ParingError: one that must come before the ranges are found stands behind one that comes after.
     """
 
-    def __init__(self, names: Sequence[str], model: Model, samples: int, context: Context) -> None:
-        self._found: list[Repair] = [REPAIRS.load(name)() for name in names]
+    def __init__(self, repairs: Sequence[Chosen], model: Model, samples: int, context: Context) -> None:
+        names = [name for name, _ in chosen(repairs)]
+        self._found: list[Repair] = [REPAIRS.load(name)(options) for name, options in chosen(repairs)]
         moments = [one.moment for one in self._found]
         if moments != sorted(moments, key=("before", "after").index):
             order = sorted(names, key=lambda name: ("before", "after").index(REPAIRS.load(name).moment))
@@ -74,7 +86,7 @@ class Repairs:
                 "quantize.static: repairs",
                 f"this order: {', '.join(order)}",
             )
-        self._names, self._model, self._samples, self._context = names, model, samples, context
+        self._model, self._samples, self._context = model, samples, context
         self._folded: GraphModule | None = None
         self._notes: list[str] = []
 
