@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from paring.measure.simulate import evaluated
 from PIL import Image
 from torch import Tensor, nn
 
 from paring.core.model import Json, TensorSpec
 from paring.core.task import Batch, Split
 from paring.measure.accuracy import sqnr
+from paring.train.simulate import evaluated
 
 CACHE = Path.home() / ".cache" / "paring" / "photographs"
 PACKAGES = (

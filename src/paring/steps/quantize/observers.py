@@ -41,6 +41,26 @@ class MseTensorObserver(MinMaxObserver):  # type: ignore[misc]
         return x_orig
 
 
+def smallest_error(rows: Tensor, largest: int) -> Tensor:
+    """The symmetric range of each row with the smallest squared error, among 1.00, 0.99, … 0.30 of its extreme.
+
+    A weight that lies alone, far out, is clipped where that makes the others finer (Banner et al. 2019,
+    arXiv:1810.05723, section 3, by search instead of a closed form).
+
+    Args:
+        rows: float32, shape (rows, values).
+        largest: the largest code.
+    """
+    extreme = rows.abs().amax(1, keepdim=True).clamp_min(SMALLEST_SCALE * largest)
+    best, least = extreme.clone(), torch.full_like(extreme, torch.inf)
+    for percent in range(100, 29, -1):
+        scale = extreme * (percent / 100) / largest
+        error = ((rows / scale).round_().clamp_(-largest, largest) * scale - rows).square_().sum(1, keepdim=True)
+        better = error < least
+        best, least = torch.where(better, scale * largest, best), torch.where(better, error, least)
+    return best.squeeze(1)
+
+
 class KnownScales(ObserverBase):  # type: ignore[misc]
     """Stands where an observer stood and answers with its scales: how a saved model is rebuilt."""
 
