@@ -61,7 +61,8 @@ def right(model: Model) -> int:
 @pytest.mark.parametrize("method", ["plain", "lsq"])
 def test_it_wins_back_what_four_bits_cost(learner: Model, context: Context, method: str) -> None:
     bits = {"weights": "int4", "activations": "int4"}
-    static = QuantizeStatic().apply(learner, StaticConfig(calibration=CALIBRATION, **bits), context)
+    extremes = Calibration(method="minmax", weights="minmax", samples=CALIBRATION.samples)
+    static = QuantizeStatic().apply(learner, StaticConfig(calibration=extremes, **bits), context)
     options = config(method=method, steps=None, epochs=15, batch_size=16, **bits)
     aware = QuantizeAware().apply(learner, options, context)
     assert right(aware) > right(static) + 5

@@ -11,6 +11,7 @@ from paring.steps.quantize.repairs.adaround import product
 from paring.steps.quantize.repairs.patches import groups_of, matrix, patches, positions
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch's, of its speed
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
