@@ -99,8 +99,8 @@ class Photographs:
 
     name = "photographs"
     identity = "photographs-1"
-    inputs = (TensorSpec("image", ("batch", 3, SIZE, SIZE), "float32", "NCHW"),)
-    labels = tuple(str(index) for index in range(1000))
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", ("batch", 3, SIZE, SIZE), "float32", "NCHW"),)
+    labels: tuple[str, ...] = tuple(str(index) for index in range(1000))
     preprocessing: Mapping[str, Json] = {}
 
     def __init__(self, judged: int = 640, calibrated: int = 128) -> None:
@@ -126,7 +126,7 @@ class Photographs:
     ) -> Iterator[Batch]:
         """The crops in their order; `shuffle`, `augment` and `shard` have no use here."""
         images = self._of(split)[:limit]
-        for part in images.split(batch_size)[skip:]:
+        for part in torch.split(images, batch_size)[skip:]:
             yield Batch({"image": part}, torch.zeros(len(part), dtype=torch.int64))
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -161,7 +161,7 @@ def logits(module: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
     """What a module (a float or a simulated quantized network) answers, shape (images, classes)."""
     fast = evaluated(module)
     with torch.inference_mode():
-        parts = [fast(part.to(memory_format=torch.channels_last)) for part in images.split(batch)]
+        parts = [fast(part.to(memory_format=torch.channels_last)) for part in torch.split(images, batch)]
     return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
 
 

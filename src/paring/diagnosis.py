@@ -197,7 +197,8 @@ def _decibels(share: float) -> float:
 
 
 def _note(model: Model) -> str:
-    repairs = {"adaround", "brecq"} & {str(one) for one in model.history[-1].config.get("repairs", ())}
+    given = model.history[-1].config.get("repairs", ())
+    repairs = {"adaround", "brecq"} & {name for one in given for name in ([one] if isinstance(one, str) else one)}
     if not repairs:
         return ""
     return (

@@ -32,7 +32,7 @@ class Images(TinyTask):
         self.images = images
 
     def batches(self, split: object, batch_size: int, **options: Any) -> Iterator[Batch]:
-        for part in self.images[: options.get("limit")].split(batch_size):
+        for part in torch.split(self.images[: options.get("limit")], batch_size):
             yield Batch({"image": part}, torch.zeros(len(part), dtype=torch.int64))
 
 

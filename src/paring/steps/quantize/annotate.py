@@ -8,6 +8,7 @@ returned with the reason.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -222,6 +223,15 @@ def fused_activation(node: Node) -> Node | None:
     users = list(node.users)
     fusing = node.target in WEIGHTED or node.target in {aten.add.Tensor, aten.add_.Tensor}
     return users[0] if fusing and len(users) == 1 and users[0].target in FUSED else None
+
+
+def bounds(node: Node) -> tuple[float, float]:
+    """Between which values a fused activation clips: (0, inf) for a ReLU."""
+    name = str(node.target)
+    if "hardtanh" in name:
+        given: Any = (*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :])
+        return float(given[0]), float(given[1])
+    return 0.0, 6.0 if "relu6" in name else inf
 
 
 def _mark(node: Node, inputs: dict[Node, Any], output: Any) -> None:

@@ -87,8 +87,9 @@ class KnownScales(ObserverBase):  # type: ignore[misc]
         """What x becomes where the graph is converted: S · (clamp(round(x / S) + Z) − Z)."""
         if self.per_channel:
             zeros = self.zero_point.to(torch.int32)
+            axis = int(self.ch_axis or 0)
             return torch.fake_quantize_per_channel_affine(
-                x, self.scale.float(), zeros, self.ch_axis, self.quant_min, self.quant_max
+                x, self.scale.float(), zeros, axis, self.quant_min, self.quant_max
             )
         scale, zero = float(self.scale), int(self.zero_point)
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, self.quant_min, self.quant_max)

@@ -44,4 +44,5 @@ def divergence(centres: Tensor, counts: Tensor, low: float, high: float, levels:
     bins = torch.zeros(levels, dtype=torch.float64).index_add_(0, level, filled)
     told = (total / bins.clamp_min(1))[level] * filled
     p, q = clipped / clipped.sum(), (told / told.sum().clamp_min(_SMALLEST)).clamp_min(_SMALLEST)
-    return torch.special.xlogy(p, p / q).sum()
+    found: Tensor = torch.special.xlogy(p, p / q).sum()
+    return found

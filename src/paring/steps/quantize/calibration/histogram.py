@@ -56,6 +56,9 @@ class Histogram:
 class HistogramObserver(MinMaxObserver):  # type: ignore[misc]  # torchao is untyped
     """Keeps a histogram of a tensor; a method says which range it wants of it."""
 
+    min_val: Tensor
+    max_val: Tensor
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.histogram = Histogram()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from paring.steps.quantize.annotate import bounds
 from paring.steps.quantize.repairs import Work, options
 from paring.steps.quantize.repairs.patches import SUPPORTED, groups_of, matrix, patches, positions
 from paring.steps.quantize.repairs.rounding import Rounding, beta_at
@@ -109,8 +110,5 @@ def activation_of(node: Node | None) -> Callable[[Tensor], Tensor]:
     """What the activation does, without changing its input in place; the identity for None."""
     if node is None:
         return lambda x: x
-    name = str(node.target)
-    if "hardtanh" in name:
-        low, high = (*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :])
-        return lambda x: x.clamp(low, high)  # type: ignore[arg-type]
-    return (lambda x: x.clamp(0, 6)) if "relu6" in name else torch.relu
+    low, high = bounds(node)
+    return lambda x: x.clamp(low, high)

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from torch.special import ndtr
 
 from paring.steps.quantize import graph as graphs
+from paring.steps.quantize.annotate import bounds
 from paring.steps.quantize.repairs import Work, options
 from paring.steps.quantize.repairs.equalize import SCALED
 from paring.steps.quantize.repairs.patches import SUPPORTED, groups_of
@@ -78,12 +79,7 @@ def expected(captured: GraphModule, node: Node, factors: dict[str, Tensor | None
     if target is aten.batch_norm.default:
         return _normal(captured, node, factors)[0]
     if target in _RELU | _RELU6 and source.target is aten.batch_norm.default:
-        low, high = 0.0, torch.inf
-        if target in _RELU6:
-            low, high = 0.0, 6.0
-            if "hardtanh" in str(target):
-                low, high = (*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :])  # type: ignore[assignment]
-        return clipped_mean(*_normal(captured, source, factors), low, high)
+        return clipped_mean(*_normal(captured, source, factors), *bounds(node))
     if target in {aten.add.Tensor, aten.add_.Tensor} and len(node.all_input_nodes) == 2:
         means = [expected(captured, one, factors) for one in node.all_input_nodes]
         return means[0] + means[1] if means[0] is not None and means[1] is not None else None
@@ -97,12 +93,14 @@ def clipped_mean(mean: Tensor, deviation: Tensor, low: float, high: float) -> Te
     deviation = deviation.clamp_min(1e-12)
     start, end = (low - mean) / deviation, (high - mean) / deviation
     inside = mean * (ndtr(end) - ndtr(start)) + deviation * (_density(start) - _density(end))
-    above = high * ndtr(-end) if high != torch.inf else 0.0
-    return low * ndtr(start) + inside + above
+    above = high * ndtr(-end) if high != torch.inf else torch.zeros_like(mean)
+    found: Tensor = low * ndtr(start) + inside + above
+    return found
 
 
 def _density(x: Tensor) -> Tensor:
-    return torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5
+    found: Tensor = torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5
+    return found
 
 
 def _normal(captured: GraphModule, node: Node, factors: dict[str, Tensor | None]) -> tuple[Tensor, Tensor]:

@@ -134,7 +134,7 @@ class Reconstruction:
 
     def _error(self, *, soft: bool) -> float:
         with torch.no_grad():
-            rows = torch.arange(len(self.target)).split(32)
+            rows = torch.split(torch.arange(len(self.target)), 32)
             total = sum(
                 (self._output(chosen, soft=soft) - self.target[chosen]).square().sum().item() for chosen in rows
             )
@@ -163,9 +163,11 @@ class Reconstruction:
     def _soft(self, node: Node, known: KnownScales, x: Tensor) -> Tensor:
         rounding = self.roundings.get(str(node.target))
         if rounding is not None:
-            return rounding()
+            learned: Tensor = rounding()
+            return learned
         step = self.steps.get(known)
-        return known.rounded(x) if step is None else step(x)
+        found: Tensor = known.rounded(x) if step is None else step(x)
+        return found
 
     def _learnable(self) -> list[KnownScales]:
         """Scales of activations that nothing outside the block shares, and that no kernel prescribes."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from paring.steps.quantize.annotate import bounds
 from paring.steps.quantize.graph import Weighted, weighted
 from paring.steps.quantize.repairs import Work, options
 from paring.steps.quantize.repairs.patches import SUPPORTED, groups_of
@@ -144,7 +145,7 @@ def _columns(weight: Tensor, pair: Pair, channels: int) -> Tensor:
 def _passes(node: Node, first: Node) -> bool:
     """Whether scaled channels come out of the node scaled, and in their places."""
     target: Any = node.target
-    image = first.meta["val"].ndim == 4
+    image = bool(first.meta["val"].ndim == 4)
     if target in _ANY_SHAPE:
         return True
     if target in _OF_IMAGES:
@@ -158,16 +159,14 @@ def _passes(node: Node, first: Node) -> bool:
         if target is aten.mean.dim:
             dims: Any = node.args[1]
             return sorted(dim % 4 for dim in dims) == [2, 3]
-        return after[1:] == (prod(before[1:]),) or after[:2] == before[:2]
+        return bool(after[1:] == (prod(before[1:]),) or after[:2] == before[:2])
     return False
 
 
 def _limit(node: Node) -> float | None:
     """Where the activation clips from above; None if it also clips elsewhere than at zero."""
-    if "relu6" in str(node.target):
-        return 6.0
-    low, high = (*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :])
-    return float(high) if low == 0 else None  # type: ignore[arg-type]
+    low, high = bounds(node)
+    return high if low == 0 else None
 
 
 def _axis(value: Tensor) -> int:

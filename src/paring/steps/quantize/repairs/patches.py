@@ -17,7 +17,8 @@ SUPPORTED = {aten.linear.default, aten.conv1d.default, aten.conv2d.default, aten
 
 def groups_of(node: Node) -> int:
     """Of the layer; 1 for one that has none."""
-    return int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[call-overload, no-any-return]
+    given: Any = node.args[6] if len(node.args) > 6 else 1
+    return int(given)
 
 
 def matrix(weight: Tensor, groups: int) -> Tensor:

@@ -65,7 +65,7 @@ class Execution:
 
     def step(self) -> Node:
         """Executes the next node for all batches, and drops what nothing needs any more."""
-        node = self._todo.pop(0)
+        node: Node = self._todo.pop(0)
         with torch.no_grad():
             self._values[node] = [self.compute(node, index) for index in range(len(self._fed))]
         for source in node.all_input_nodes:
@@ -95,7 +95,8 @@ class Execution:
         """The value of a node from those of its inputs."""
         if node.op == "get_attr":
             return _attribute(self.graph, str(node.target))
-        args, kwargs = map_arg(node.args, value), map_arg(node.kwargs, value)
+        args: Any = map_arg(node.args, value)
+        kwargs: Any = map_arg(node.kwargs, value)
         if node.op == "call_function":
             return node.target(*args, **kwargs)  # type: ignore[operator]
         if node.op == "call_method":
