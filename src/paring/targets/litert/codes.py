@@ -83,22 +83,6 @@ def narrow(model: Any, scales: Collection[tuple[float, ...]]) -> None:
             buffer.data, tensor.type = _packed(codes), _Type.INT4
 
 
-def widen_biases(model: Any) -> None:
-    """Makes the biases of layers with int16 activations int64, as LiteRT's kernels want them, in place."""
-    graph = model.subgraphs[0]
-    for operator in graph.operators:
-        if (
-            len(operator.inputs) > 2
-            and operator.inputs[2] >= 0
-            and graph.tensors[operator.inputs[0]].type == _Type.INT16
-        ):
-            bias = graph.tensors[operator.inputs[2]]
-            if bias.type == _Type.INT32:
-                buffer = model.buffers[bias.buffer]
-                narrow = np.asarray(buffer.data, np.uint8).view(np.int32)
-                buffer.data, bias.type = narrow.astype(np.int64).view(np.uint8), _Type.INT64
-
-
 def _replace(model: Any, index: int, layer: Layer, axes: tuple[int, ...], *, dynamic: bool) -> None:
     graph, codes = model.subgraphs[0], layer.codes
     tensor, stored = graph.tensors[index], codes.of(layer.weight)

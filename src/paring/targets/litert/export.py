@@ -33,9 +33,6 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     file = flatbuffer.read(_convert(model, options))
     _store(model, file)
     codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
-    codes.widen_biases(file)
-    if options.io == "int8" and flatbuffer.has_wide_ends(file):
-        raise ParingError("the model's inputs and outputs are int16", "export to litert", "io: float32")
     content = flatbuffer.finish(
         file,
         [spec.name for spec in model.inputs],

@@ -11,7 +11,6 @@ from paring.core.model import Json
 
 METADATA = "paring"
 _NAME = 24  # characters of a tensor's name that are kept
-_INTEGERS = {schema.TensorType.INT8, schema.TensorType.INT16}
 
 
 def read(content: bytes) -> Any:
@@ -27,7 +26,7 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
         inputs: names of the inputs, in the order of the signature.
         outputs: names of the outputs, likewise.
         metadata: JSON values that `read_metadata` gives back.
-        float_ends: put a QUANTIZE after each int8 or int16 input and a DEQUANTIZE before each such output.
+        float_ends: put a QUANTIZE after each int8 input and a DEQUANTIZE before each such output.
     """
     _shorten_names(model.subgraphs[0])
     signature = model.signatureDefs[0]
@@ -58,12 +57,6 @@ def read_metadata(content: bytes) -> Json:
     return None
 
 
-def has_wide_ends(model: Any) -> bool:
-    """Whether an input or an output of the file is int16."""
-    graph = model.subgraphs[0]
-    return any(graph.tensors[i].type == schema.TensorType.INT16 for i in (*graph.inputs, *graph.outputs))
-
-
 def builtin(model: Any, operator: Any) -> int:
     """The number of an operator in the schema."""
     code = model.operatorCodes[operator.opcodeIndex]
@@ -82,7 +75,7 @@ def _shorten_names(graph: Any) -> None:
 
 
 def _float_input(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type not in _INTEGERS:
+    if graph.tensors[index].type != schema.TensorType.INT8:
         return index
     new = float_twin(graph, index, b"_codes")
     graph.operators.insert(0, operator(model, schema.BuiltinOperator.QUANTIZE, new, index))
@@ -91,7 +84,7 @@ def _float_input(model: Any, graph: Any, index: int) -> int:
 
 
 def _float_output(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type not in _INTEGERS:
+    if graph.tensors[index].type != schema.TensorType.INT8:
         return index
     new = float_twin(graph, index, b"_codes")
     graph.operators.append(operator(model, schema.BuiltinOperator.DEQUANTIZE, index, new))
