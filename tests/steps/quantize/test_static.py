@@ -10,6 +10,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
+from paring.core.task import Batch
 from paring.load import saved
 from paring.measure.accuracy import sqnr
 from paring.steps.quantize.fixed import scale_holds
@@ -93,6 +94,22 @@ class TestQuantizeStatic(StepContract):
         with pytest.raises(ParingError, match="NaN or infinite") as caught:
             QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=8)), context)
         assert "the input" in caught.value.where
+
+    @pytest.mark.parametrize(
+        ("inputs", "problem"),
+        [
+            ({"image": torch.zeros(4, 1, 9, 9)}, "the shape \\(4, 1, 9, 9\\), the model takes"),
+            ({"image": torch.zeros(4, 1, 8)}, "the shape \\(4, 1, 8\\), the model takes"),
+            ({"picture": torch.zeros(4, 1, 8, 8)}, "have no 'image', but picture"),
+        ],
+    )
+    def test_calibration_data_of_another_shape_are_refused(
+        self, model: Model, context: Context, monkeypatch: pytest.MonkeyPatch, inputs: dict, problem: str
+    ) -> None:
+        batch = Batch(inputs, torch.zeros(4, dtype=torch.int64))
+        monkeypatch.setattr(TinyTask, "batches", lambda self, split, size, **options: iter([batch]))
+        with pytest.raises(ParingError, match=problem):
+            QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=8)), context)
 
     def test_a_network_that_cannot_be_traced_is_refused(self, model: Model, context: Context) -> None:
         class Branching(torch.nn.Module):

@@ -5,12 +5,41 @@ from typing import TYPE_CHECKING, Any
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context
+from paring.core.task import Batch
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
 
 MOVED = 0.1  # a range that the second half of the samples moves by more than this share of it has not settled
 Range = tuple[float, float]
+
+
+def fed(model: Model, batch: Batch, where: str) -> "tuple[Tensor, ...]":
+    """The inputs of a batch, in the order in which the model's module takes them.
+
+    Raises:
+        ParingError: one is missing, or of another shape than the model's.
+    """
+    found = []
+    for spec in model.inputs:
+        tensor = batch.inputs.get(spec.name)
+        if tensor is None:
+            raise ParingError(
+                f"the calibration data have no {spec.name!r}, but {', '.join(batch.inputs)}",
+                where,
+                "use data of the kind that the model was made for",
+            )
+        sizes = list(zip(spec.shape, tensor.shape, strict=False))
+        if tensor.ndim != len(spec.shape) or any(isinstance(own, int) and own != given for own, given in sizes):
+            raise ParingError(
+                f"the calibration data give {spec.name!r} the shape {tuple(tensor.shape)}, the model takes "
+                f"{spec.shape}",
+                where,
+                "use data of the kind that the model was made for",
+            )
+        found.append(tensor)
+    return tuple(found)
 
 
 def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Context, where: str) -> str:
@@ -20,7 +49,7 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
         What the user should know of the samples: too few of them, or none that differ. Else nothing.
 
     Raises:
-        ParingError: a tensor holds NaN or infinite values; the layer is named.
+        ParingError: the data do not fit the model, or a tensor holds NaN or infinite values; the layer is named.
     """
     import torch
 
@@ -32,7 +61,7 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
             if halfway is None and seen and 2 * seen >= samples:
                 _refuse_infinite(prepared, where)
                 halfway = _ranges(prepared)
-            prepared(*(batch.inputs[spec.name] for spec in model.inputs))
+            prepared(*fed(model, batch, where))
             seen += len(batch.targets)
             advance(len(batch.targets), "")
     _refuse_infinite(prepared, where)

@@ -233,8 +233,9 @@ def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> 
 
 def shown(model: Model, context: Context, samples: int) -> "list[tuple[Tensor, ...]]":
     """Some samples of the calibration split, as the model's module takes them."""
-    batches = context.task.batches("calibration", 32, limit=samples)
-    return [tuple(batch.inputs[spec.name] for spec in model.inputs) for batch in batches]
+    from paring.steps.quantize.calibrate import fed
+
+    return [fed(model, batch, QuantizeStatic.name) for batch in context.task.batches("calibration", 32, limit=samples)]
 
 
 def refuse_small(samples: int, context: Context, where: str) -> None:

@@ -13,6 +13,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.registry import Registry
 from paring.core.step import Context
+from paring.steps.quantize.calibrate import fed
 from paring.steps.quantize.repairs.options import Chosen, chosen
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Work:
     def batches(self, size: int = 32) -> Iterator[tuple["Tensor", ...]]:
         """The calibration samples, as the graph takes them."""
         for batch in self.context.task.batches("calibration", size, limit=self.samples):
-            yield tuple(batch.inputs[spec.name] for spec in self.model.inputs)
+            yield fed(self.model, batch, "quantize.static: repairs")
 
 
 class Repair(Protocol):
