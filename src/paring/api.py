@@ -144,7 +144,8 @@ def inspect(
     model: str, *, weights: Path | None = None, shape: Shape | None = None, data_name: str | None = None
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
-    if Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+    named = model.partition(":")[0] in load.DOORS  # `onnx:model.onnx` is a model, `model.onnx` an exported file
+    if not named and Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
         if weights is not None or shape is not None or data_name is not None:
             raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
         return of_artifact(Path(model), target_of(Path(model)))

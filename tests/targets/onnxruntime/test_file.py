@@ -49,7 +49,7 @@ def test_an_operator_left_in_float_is_named(tmp_path: Path) -> None:
         "QLinearConv": 2, "QLinearConcat": 1, "MaxPool": 1, "QLinearGlobalAveragePool": 1,
     }  # fmt: skip
     kinds = {node.output[0]: node.op_type for node in onnx.load(path).graph.node}
-    assert [kinds[name] for _, name in contents.in_float] == ["HardSwish", "Gemm"]
+    assert [kinds[name] for _, name in contents.in_float] == ["HardSwish", "FusedGemm"]
     image = {"image": np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)}
     found, wanted = TARGET.open(path).run(image)["output"], of_model(result)(image)["output"]
     np.testing.assert_allclose(found, wanted, atol=0.02 * np.abs(wanted).max())

@@ -35,8 +35,8 @@ def test_growing_keeps_values_in_their_places(seed: int) -> None:
     for share in (0.1, 0.5, 0.9):
         reached = torch.searchsorted(histogram.counts.cumsum(0) / histogram.counts.sum(), share)
         found = float(histogram.centres[min(int(reached), BINS - 1)])
-        exact = float(values.quantile(share))
-        assert abs(found - exact) < 3 * histogram.width + 0.02 * float(values.std())
+        fewer, more = (float(values.quantile(share + aside)) for aside in (-0.005, 0.005))
+        assert fewer - 3 * histogram.width <= found <= more + 3 * histogram.width
 
 
 @given(st.floats(-50, 0), st.floats(0, 50), st.floats(0.05, 0.95))
