@@ -78,7 +78,7 @@ def lite() -> Case:
     wide = {"@first": {"weights": "int8"}, "@last": {"weights": "int8"}, "@depthwise": {"weights": "int8"}}
     recipes = {
         "int8": PLAIN,
-        "int8, repaired": {**PLAIN, "repairs": ["equalize", "adaround", "bias_correction"]},
+        "int8, repaired": {**PLAIN, "repairs": [{"adaround": {"iterations": 300}}, "bias_correction"]},
         "W4A8, nearest": {**PLAIN, "weights": "int4", "layers": wide},
         "W4A8, repaired": {**PLAIN, "weights": "int4", "layers": wide, "repairs": ["adaround", "bias_correction"]},
     }

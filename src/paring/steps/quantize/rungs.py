@@ -11,7 +11,7 @@ from paring.steps.quantize.repairs.options import chosen
 from paring.steps.quantize.static import SchemeConfig, StaticConfig, scaled, shown
 
 CALIBRATIONS = ("mse", "percentile", "entropy")
-REPAIRS = (("equalize", "bias_correction"), ("equalize", "adaround", "bias_correction"))
+REPAIRS = (("bias_correction",), ("adaround", "bias_correction"))
 FLOATS = (1, 2, 4, 8)  # how many of the worst layers go back to float
 RANKED = 64  # calibration samples that layers are ranked by
 
