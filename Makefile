@@ -41,6 +41,10 @@ bench: setup
 	$(BIN)/python benchmarks/keras_door.py
 	$(BIN)/python benchmarks/keras_door.py --litert
 	$(BIN)/python benchmarks/onnx_door.py
+	$(BIN)/python benchmarks/onnx_runtime.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check nncf --constraint constraints.txt
+	$(BIN)/python benchmarks/quantization.py
+	$(BIN)/python benchmarks/aware.py
 	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
 	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
