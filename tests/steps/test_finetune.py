@@ -13,8 +13,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Event, Invariant, Model, Source, TensorSpec
 from paring.core.step import Context, Phase
 from paring.core.target import Limits
-from paring.steps.finetune import Finetune, FinetuneConfig
-from paring.train.config import TrainConfig
+from paring.steps.finetune import Finetune
+from paring.train.config import RecoverConfig, TrainConfig
 from paring.train.evaluate import accuracy
 from paring.train.loop import STATE, fit
 
@@ -46,7 +46,7 @@ def context(task, trained, tmp_path):
 
 def test_it_recovers_what_was_lost(trained, task, context):
     before = copy.deepcopy(trained.module.state_dict())
-    config = FinetuneConfig(epochs=2, batch_size=32)
+    config = RecoverConfig(epochs=2, batch_size=32)
     tuned = Finetune().apply(trained, config, context)
     lost, total = accuracy(trained, task, "validation")
     won, _ = accuracy(tuned, task, "validation")
@@ -56,7 +56,7 @@ def test_it_recovers_what_was_lost(trained, task, context):
     first, event = tuned.history
     assert first == trained.history[0]
     assert event.step == "finetune"
-    assert FinetuneConfig(**event.config) == config
+    assert RecoverConfig(**event.config) == config
     told = re.fullmatch(r"2 epochs, loss (\S+) → (\S+), validation (\S+) → (\S+) %", event.changed)
     assert told, event.changed
     assert float(told[1]) > float(told[2])
@@ -65,7 +65,7 @@ def test_it_recovers_what_was_lost(trained, task, context):
 
 
 def test_same_context_same_bits(trained, context, tmp_path):
-    config = FinetuneConfig(steps=1)
+    config = RecoverConfig(steps=1)
     one = Finetune().apply(trained, config, replace(context, directory=tmp_path / "a"))
     two = Finetune().apply(trained, config, replace(context, directory=tmp_path / "b"))
     other = Finetune().apply(trained, config, replace(context, directory=tmp_path / "c", seed=1))
@@ -77,11 +77,11 @@ def test_same_context_same_bits(trained, context, tmp_path):
 def test_a_quantized_model_is_refused(trained, context):
     quantized = replace(trained, invariants=(Invariant("scale", "0", 0.1),))
     with pytest.raises(ParingError) as caught:
-        Finetune().apply(quantized, FinetuneConfig(), context)
+        Finetune().apply(quantized, RecoverConfig(), context)
     assert "scales are fixed" in caught.value.problem
     assert "before the quantization step" in caught.value.remedy
 
 
 def test_it_says_what_it_is():
-    assert (Finetune.name, Finetune.phase, Finetune.Config) == ("finetune", Phase.RECOVERY, FinetuneConfig)
-    assert (FinetuneConfig().epochs, FinetuneConfig().learning_rate) == (1, 0.01)
+    assert (Finetune.name, Finetune.phase, Finetune.Config) == ("finetune", Phase.RECOVERY, RecoverConfig)
+    assert (RecoverConfig().epochs, RecoverConfig().learning_rate) == (1, 0.01)

@@ -6,19 +6,18 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from paring.steps.finetune import FinetuneConfig
-from paring.train.config import TrainConfig
+from paring.train.config import RecoverConfig, TrainConfig
 
 
 def test_length_defaults_to_epochs():
     assert TrainConfig().epochs == 10
-    assert FinetuneConfig().epochs == 1
+    assert RecoverConfig().epochs == 1
     assert TrainConfig(epochs=3).length(per_epoch=7) == 21
     assert TrainConfig(steps=5).epochs is None
     assert TrainConfig(steps=5).length(per_epoch=7) == 5
 
 
-@pytest.mark.parametrize("config", [TrainConfig(), TrainConfig(steps=5), FinetuneConfig(epochs=2, ema=0.9)])
+@pytest.mark.parametrize("config", [TrainConfig(), TrainConfig(steps=5), RecoverConfig(epochs=2, ema=0.9)])
 def test_resolved_options_read_back_as_themselves(config):
     assert type(config).model_validate(config.model_dump(mode="json")) == config
 
@@ -49,7 +48,7 @@ def test_refusals_name_the_value(options, told):
 
 
 def test_every_option_is_described():
-    for name, field in FinetuneConfig.model_fields.items():
+    for name, field in RecoverConfig.model_fields.items():
         assert field.description, name
 
 

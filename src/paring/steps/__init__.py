@@ -27,7 +27,11 @@ STEPS = Registry(
 # kind of invariant -> a function of (model, invariant) that returns None, or in words how it is broken
 INVARIANTS = Registry(
     "invariant",
-    {"codes": "paring.steps.quantize.lowbit:codes_hold", "scale": "paring.steps.quantize.fixed:scale_holds"},
+    {
+        "codes": "paring.steps.quantize.lowbit:codes_hold",
+        "scale": "paring.steps.quantize.fixed:scale_holds",
+        "shape": "paring.steps.prune.shapes:shape_holds",
+    },
 )
 
 

@@ -3,29 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from paring.core.errors import ParingError
 from paring.core.model import Event, Model
 from paring.core.step import Context, Phase
-from paring.train.config import TrainConfig
-
-
-class FinetuneConfig(TrainConfig):
-    """Options of fine-tuning: those of training, with a short length and a low learning rate."""
-
-    default_epochs: ClassVar[int] = 1
-
-    learning_rate: float = Field(0.01, gt=0)
-    """Peak of the schedule, per step."""
+from paring.train.config import RecoverConfig
 
 
 class Finetune:
-    """Trains all weights of a model that is not quantized yet."""
+    """Trains all weights of a model that is not quantized yet; those that a step pruned stay 0."""
 
     name: ClassVar[str] = "finetune"
     phase: ClassVar[Phase] = Phase.RECOVERY
-    Config: ClassVar[type[FinetuneConfig]] = FinetuneConfig
+    Config: ClassVar[type[RecoverConfig]] = RecoverConfig
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers with weights that training changes."""
@@ -49,13 +38,7 @@ class Finetune:
                 "place finetune before the quantization step",
             )
         # Here, so that a recipe can be read and checked without torch.
-        from paring.train.evaluate import evaluate
-        from paring.train.history import told
-        from paring.train.loop import fit
+        from paring.train.recovery import recover
 
-        before = evaluate(model, context.task, "validation") if context.task.size("validation") else None
-        fitted = fit(
-            model, context.task, config, seed=context.seed, directory=context.directory, progress=context.progress
-        )
-        event = Event(step=self.name, config=config.model_dump(mode="json"), changed=told(config, fitted, before))
-        return model.changed(fitted.module, event)
+        found, told = recover(model, config, context)
+        return model.changed(found.module, Event(self.name, config.model_dump(mode="json"), told))

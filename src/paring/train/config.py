@@ -104,3 +104,12 @@ class TaughtConfig(TrainConfig):
     """What the logits of both are divided by before they are compared."""
     teacher_share: float = Field(0.5, ge=0, le=1)
     """Share of the teacher's answers in the loss; the labels have the rest."""
+
+
+class RecoverConfig(TaughtConfig):
+    """How a network regains what a step cost it: the option `recover` of every step that changes weights or shapes."""
+
+    default_epochs: ClassVar[int] = 1
+
+    learning_rate: float = Field(0.01, gt=0)
+    """Peak of the schedule, per step."""
