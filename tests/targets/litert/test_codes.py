@@ -172,3 +172,41 @@ def test_static_int4_weights_take_half_a_byte(tmp_path: Path) -> None:
     weights = [one.dtype for one in contents.tensors if one.bytes and one.dtype in ("int8", "int4") and one.scales]
     assert weights == ["int4"] * 4
     assert "slower than with wider numbers" in model.history[-1].changed
+
+
+class Normed(nn.Module):
+    """Layer norms whose affine part the converter merges into the matrices behind them."""
+
+    def __init__(self, *, residual: bool) -> None:
+        super().__init__()
+        self.residual = residual
+        self.norm = nn.LayerNorm(16)
+        self.first, self.second, self.last = nn.Linear(16, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 8)
+        with torch.no_grad():
+            self.norm.weight.copy_(torch.linspace(0.1, 3, 16))
+            self.norm.bias.copy_(torch.linspace(-1, 1, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32, shape (batch, 6, 16) -> (batch, 6, 8)."""
+        x = self.norm(x)
+        y = torch.relu(self.first(x)) * self.second(x)
+        answer: torch.Tensor = self.last(x + y if self.residual else y)
+        return answer
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("step", ["quantize.dynamic", "quantize.weights"])
+def test_a_norm_merged_into_a_matrix_is_taken_out_again(tmp_path: Path, step: str, residual: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        module = Normed(residual=residual).eval()
+    ends = TensorSpec("x", ("batch", 6, 16)), TensorSpec("y", ("batch", 6, 8))
+    model = Model(module, Source("torch:tests:normed"), ends[:1], ends[1:])
+    found = applied(model, step, {}, tmp_path)
+    path = TARGET.export(found, tmp_path / "normed.tflite")
+    inputs = {"x": torch.randn(4, 6, 16, generator=torch.Generator().manual_seed(0)).numpy()}
+    wanted, got = of_model(found)(inputs)["y"], TARGET.open(path).run(inputs)["y"]
+    assert sqnr(wanted, got) > (30 if step == "quantize.dynamic" else 100)
+    held = [one for one in TARGET.describe(path).tensors if one.bytes and len(one.shape) == 2]
+    assert sorted(one.dtype for one in held) == ["int8"] * 3
+    assert path.stat().st_size < TARGET.export(model, tmp_path / "float.tflite").stat().st_size

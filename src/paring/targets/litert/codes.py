@@ -18,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from paring.core.codes import LARGEST, Codes
 from paring.core.target import Array
 from paring.targets.litert import flatbuffer
+from paring.targets.litert.unfold import unfold
 from paring.targets.scales import rounded
 
 _Operator, _Type = schema.BuiltinOperator, schema.TensorType
@@ -50,6 +51,15 @@ def store(model: Any, layers: Sequence[Layer]) -> list[str]:
     Returns:
         Names of the layers that are not stored as wanted, because the file does not hold or use the weight so.
     """
+    lost = _store(model, layers)
+    if not lost:
+        return []
+    unfold(model, [layer.weight for layer in lost])
+    return [layer.name for layer in _store(model, lost)]
+
+
+def _store(model: Any, layers: Sequence[Layer]) -> list[Layer]:
+    """Replaces what has the very weights of `layers`; returns those that were not found."""
     wanted: dict[bytes, list[tuple[Layer, tuple[int, ...]]]] = defaultdict(list)
     for layer in layers:
         for axes in _orders(layer.weight.ndim):
@@ -64,7 +74,7 @@ def store(model: Any, layers: Sequence[Layer]) -> list[str]:
                 dynamic = any(layer.codes.activations == "dynamic" for layer, _ in hits)
                 _replace(model, index, *hits[0], dynamic=dynamic)
                 found |= {one.name for one, _ in hits if one.codes.activations == "float32" or readers & _HYBRID}
-    return [layer.name for layer in layers if layer.name not in found]
+    return [layer for layer in layers if layer.name not in found]
 
 
 def narrow(model: Any, scales: Collection[tuple[float, ...]]) -> None:
