@@ -43,11 +43,19 @@ bench: setup
 	$(BIN)/python benchmarks/onnx_door.py
 	$(BIN)/python benchmarks/onnx_runtime.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nncf --constraint constraints.txt
+	$(MAKE) .venv-peers/.ready
 	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/aware.py
 	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
 	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors
+	$(BIN)/python benchmarks/sentences.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
+
+# Neural Compressor wants numpy 1, and gets an environment of its own
+.venv-peers/.ready:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check neural-compressor==2.6 onnxruntime==1.19.2 onnx==1.16.2 numpy==1.26.4 six
+	touch $@
 
 # Beside TensorFlow's converter: it gets an environment of its own, as its packages and ours do not go together
 bench-tensorflow: setup .venv-tensorflow/.ready
@@ -59,4 +67,4 @@ bench-tensorflow: setup .venv-tensorflow/.ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tensorflow build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-tensorflow .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 """Natural photographs from packages of PyPI, cut into crops: does a compressed network answer as its float original?
 
-640 crops of 20 photographs to judge by, 128 of 7 others to calibrate on. They come from the wheels of scikit-image,
+640 crops of 20 photographs to judge by, 128 of 7 others to calibrate on, and 256 more crops of these 7 to choose
+recipes by, so that nothing is chosen on what is judged. They come from the wheels of scikit-image,
 scikit-learn, SciPy, Matplotlib, Gradio, ultralytics, imgaug and mahotas, which pip fetches and which are unpacked,
 never installed. The same photographs give the same crops on every machine.
 """
@@ -18,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from paring.core.errors import ParingError
 from paring.core.model import Json, TensorSpec
 from paring.core.task import Batch, Split
 from paring.measure.accuracy import sqnr
@@ -94,20 +96,26 @@ def crops(names: Sequence[str], count: int, seed: int) -> Tensor:
 class Photographs:
     """The crops as a task without labels. Contract: `paring.core.task.Task`.
 
-    Calibration holds crops of photographs that no other split shows; every other split is the crops to judge by.
+    The test split is the crops to judge by; calibration and validation are crops of photographs that it does not show.
     """
 
     name = "photographs"
-    identity = "photographs-1"
+    identity = "photographs-2"
     inputs: tuple[TensorSpec, ...] = (TensorSpec("image", ("batch", 3, SIZE, SIZE), "float32", "NCHW"),)
     labels: tuple[str, ...] = tuple(str(index) for index in range(1000))
     preprocessing: Mapping[str, Json] = {}
 
-    def __init__(self, judged: int = 640, calibrated: int = 128) -> None:
-        self.judged, self.calibrated = crops(JUDGED, judged, seed=0), crops(CALIBRATED, calibrated, seed=1)
+    def __init__(self) -> None:
+        self.crops: Mapping[Split, Tensor] = {
+            "test": crops(JUDGED, 640, seed=0),
+            "calibration": crops(CALIBRATED, 128, seed=1),
+            "validation": crops(CALIBRATED, 256, seed=2),
+        }
 
     def _of(self, split: Split) -> Tensor:
-        return self.calibrated if split == "calibration" else self.judged
+        if split not in self.crops:
+            raise ParingError(f"there is no split {split!r} without labels", self.name, f"one of: {', '.join(self.crops)}")
+        return self.crops[split]
 
     def size(self, split: Split) -> int:
         """Number of crops."""

@@ -145,6 +145,9 @@ def peers(case: Case, runtime: str, float_file: Path, folder: Path) -> Iterator[
                 float_file, out, case.task, case.samples, method
             )
         makers["NNCF"] = lambda out: quantizers.nncf(float_file, out, case.task, case.samples)
+        makers["Neural Compressor"] = lambda out: quantizers.neural_compressor(
+            float_file, out, case.task, case.samples
+        )
     for number, (who, make) in enumerate(makers.items()):
         try:
             yield who, make(folder / f"peer-{number}{float_file.suffix}")

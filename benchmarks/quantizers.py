@@ -1,12 +1,18 @@
 """Other people's quantizers, with the calibration samples that ours gets; each writes one file."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from paring.core.quiet import quiet
 from paring.core.target import Array
 from paring.core.task import Task
+
+
+PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"  # `make bench` makes it
 
 
 def samples(task: Task, count: int) -> Iterator[dict[str, Array]]:
@@ -71,4 +77,14 @@ def nncf(float_file: Path, out: Path, task: Task, count: int) -> Path:
         data = library.Dataset(list(samples(task, count)))
         found: Any = library.quantize(onnx.load(float_file), data, subset_size=count)
         onnx.save(found, out)
+    return out
+
+
+def neural_compressor(float_file: Path, out: Path, task: Task, count: int) -> Path:
+    """Neural Compressor's static quantization of an ONNX file, in an environment of its own."""
+    held = list(samples(task, count))
+    np.savez(out.with_suffix(".npz"), **{name: np.concatenate([one[name] for one in held]) for name in held[0]})
+    script = Path(__file__).with_name("neural_compressor_peer.py")
+    command = [PEERS, script, float_file, out.with_suffix(".npz"), out]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, cwd=out.parent)
     return out
