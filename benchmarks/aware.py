@@ -1,6 +1,6 @@
 """Quantization-aware training for three epochs, W8A8 and W4A4, with learned steps: MobileNetV2-0.5 and ResNet-20.
 
-    python benchmarks/aware.py [mobilenet_v2 resnet20]
+    python benchmarks/aware.py [--only resnet20]
 
 On Fashion-MNIST, the float checkpoint as teacher; accuracy over the whole test split, in PyTorch and (W8A8) in LiteRT.
 Nothing was chosen on the test split. A network whose training has been killed goes on from its last state.
@@ -36,7 +36,7 @@ BITS: dict[str, dict[str, object]] = {
 def main() -> None:
     """Writes results/aware.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", nargs="*", default=[*NETWORKS], choices=[*NETWORKS])
+    parser.add_argument("--only", action="append", choices=[*NETWORKS])
     task, shown, rows = data.open("fashion-mnist"), Shown(), list[dict[str, object]]()
 
     def note(network: str, who: str, where: str, model: Model, seconds: float | str = "") -> None:
@@ -51,7 +51,7 @@ def main() -> None:
              "changed": model.history[-1].changed if model.history else ""}
         )  # fmt: skip
 
-    for network in parser.parse_args().networks:
+    for network in parser.parse_args().only or NETWORKS:
         model = load.open(str(CHECKPOINTS / f"{NETWORKS[network]}.safetensors"))
         note(network, "float", "PyTorch", model)
         for bits, kinds in BITS.items():

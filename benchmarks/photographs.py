@@ -114,7 +114,9 @@ class Photographs:
 
     def _of(self, split: Split) -> Tensor:
         if split not in self.crops:
-            raise ParingError(f"there is no split {split!r} without labels", self.name, f"one of: {', '.join(self.crops)}")
+            raise ParingError(
+                f"there is no split {split!r} without labels", self.name, f"one of: {', '.join(self.crops)}"
+            )
         return self.crops[split]
 
     def size(self, split: Split) -> int:

@@ -1,19 +1,21 @@
 """Static quantization beside other quantizers, in three runtimes: MobileNetV2-0.5, ResNet-20 and EfficientNet-Lite0.
 
-    python benchmarks/quantization.py [mobilenet_v2 resnet20 efficientnet_lite0]
+    python benchmarks/quantization.py [--only resnet20] [--timing]
 
 Every quantizer gets the same calibration samples. MobileNetV2 and ResNet-20 are judged on the whole test split of
 Fashion-MNIST, EfficientNet-Lite0 by how its answers agree with its own float answers on crops of natural photographs
-(benchmarks/photographs.py). Latency: one sample, one thread, the files of one runtime in turn. The recipes of ours were
-chosen on the validation split, for EfficientNet-Lite0 (no labels, one set of crops to judge by) on the first 128 crops.
+(benchmarks/photographs.py). Recipes of ours were chosen on the validation split. Latency: one sample, one thread, the
+files of one runtime in turn. Files and figures are kept in runs/quantization; what is there is not done again, but with
+`--timing` latency is taken anew (of files that are all there: for a machine that was not idle at first).
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from paring.steps.quantize.static import QuantizeStatic, StaticConfig
 from paring.targets import TARGETS
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+WORK = Path(__file__).parents[1] / "runs" / "quantization"
 RUNTIMES = ("litert", "executorch", "onnxruntime")
 EVERY = frozenset({"float32", "int8", "int4"})
 SECONDS = 20.0
@@ -60,6 +63,9 @@ class Case:
     recipes: Mapping[str, Mapping[str, Any]]
 
 
+NAMES = {"mobilenet_v2": "MobileNetV2-0.5", "resnet20": "ResNet-20", "efficientnet_lite0": "EfficientNet-Lite0"}
+
+
 def fashion(name: str, checkpoint: str) -> Callable[[], Case]:
     """A network trained on Fashion-MNIST."""
     recipes = {
@@ -82,12 +88,12 @@ def lite() -> Case:
         "W4A8, nearest": {**PLAIN, "weights": "int4", "layers": wide},
         "W4A8, repaired": {**PLAIN, "weights": "int4", "layers": wide, "repairs": ["adaround", "bias_correction"]},
     }
-    return Case("EfficientNet-Lite0", efficientnet_lite0(), photographs.Photographs(), 128, recipes)
+    return Case(NAMES["efficientnet_lite0"], efficientnet_lite0(), photographs.Photographs(), 128, recipes)
 
 
 CASES: Mapping[str, Callable[[], Case]] = {
-    "mobilenet_v2": fashion("MobileNetV2-0.5", "mobilenet_v2-w0.5-fashion_mnist"),
-    "resnet20": fashion("ResNet-20", "resnet20-fashion_mnist"),
+    "mobilenet_v2": fashion(NAMES["mobilenet_v2"], "mobilenet_v2-w0.5-fashion_mnist"),
+    "resnet20": fashion(NAMES["resnet20"], "resnet20-fashion_mnist"),
     "efficientnet_lite0": lite,
 }
 
@@ -99,7 +105,7 @@ class Judge:
         batches = list(case.task.batches("test", 100))
         self.inputs = [{name: tensor.numpy() for name, tensor in batch.inputs.items()} for batch in batches]
         self.targets = np.concatenate([batch.targets.numpy() for batch in batches])
-        self.labelled = case.name != "EfficientNet-Lite0"
+        self.labelled = case.name != NAMES["efficientnet_lite0"]
         self.wanted = self.answers(of_model(case.model))
 
     def answers(self, answer: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Array:
@@ -118,93 +124,116 @@ class Judge:
 
 
 class Rows:
-    """Gathers and shows figures."""
+    """Figures of one network, kept in a file."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, object]] = []
+    def __init__(self, network: str, path: Path) -> None:
+        self.network, self.path = network, path
+        self.rows: list[dict[str, object]] = json.loads(path.read_text()) if path.exists() else []
 
-    def note(
-        self, network: str, who: str, runtime: str, metric: str, value: float, unit: str, spread: Any = ""
-    ) -> None:
+    def note(self, who: str, runtime: str, metric: str, value: float, unit: str, spread: Any = "") -> None:
         """One figure."""
         self.rows.append(
-            {"network": network, "who": who, "runtime": runtime, "metric": metric, "value": f"{value:.5g}",
+            {"network": self.network, "who": who, "runtime": runtime, "metric": metric, "value": f"{value:.5g}",
              "unit": unit, "spread": spread}
         )  # fmt: skip
-        print(network, who, runtime, metric, f"{value:.5g}", unit, flush=True)
+        print(self.network, who, runtime, metric, f"{value:.5g}", unit, flush=True)
+
+    def save(self) -> None:
+        """Writes what was noted."""
+        self.path.write_text(json.dumps(self.rows))
 
 
 def peers(case: Case, runtime: str, float_file: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of other quantizers for a runtime; one that fails is told and left out."""
-    makers: dict[str, Callable[[Path], Path]] = {}
+    makers: dict[str, Callable[[Path, Path, Task, int], Path]] = {}
     if runtime == "litert":
-        makers["ai-edge-quantizer"] = lambda out: quantizers.ai_edge_static(float_file, out, case.task, case.samples)
+        makers["ai-edge-quantizer"] = quantizers.ai_edge_static
     if runtime == "onnxruntime":
         for method in ("MinMax", "Entropy", "Percentile"):
-            makers[f"ONNX Runtime, {method}"] = lambda out, method=method: quantizers.onnx_runtime(  # type: ignore[misc]
-                float_file, out, case.task, case.samples, method
-            )
-        makers["NNCF"] = lambda out: quantizers.nncf(float_file, out, case.task, case.samples)
-        makers["Neural Compressor"] = lambda out: quantizers.neural_compressor(
-            float_file, out, case.task, case.samples
-        )
-    for number, (who, make) in enumerate(makers.items()):
+            makers[f"ONNX Runtime, {method}"] = partial(quantizers.onnx_runtime, method=method)
+        makers["NNCF"] = quantizers.nncf
+        makers["Neural Compressor"] = quantizers.neural_compressor
+    for who, make in makers.items():
         try:
-            yield who, make(folder / f"peer-{number}{float_file.suffix}")
+            yield who, make(float_file, folder / f"{who}{float_file.suffix}", case.task, case.samples)
         except Exception as error:  # whatever theirs raises
             print(f"{who} failed on {case.name}: {error}", flush=True)
 
 
-def run(case: Case, rows: Rows) -> None:
-    """Every quantizer on one network."""
-    judge = Judge(case)
-    targets: dict[str, Target] = {name: TARGETS.load(name)() for name in RUNTIMES}
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        made: dict[str, Model] = {}
-        for who, options in case.recipes.items():
-            given = {**options, "calibration": {**options["calibration"], "samples": case.samples}}
-            context = Context(case.task, Limits(EVERY, EVERY), 0, case.model, folder / "work")
-            begun = time.perf_counter()
-            made[who] = QuantizeStatic().apply(case.model, StaticConfig.model_validate(given), context)
-            rows.note(case.name, f"paring {who}", "none", "quantization takes", time.perf_counter() - begun, "s")
-            for metric, value, unit in judge.figures(judge.answers(of_model(made[who]))):
-                rows.note(case.name, f"paring {who}", "PyTorch", metric, value, unit)
-        for metric, value, unit in judge.figures(judge.wanted):
-            rows.note(case.name, "float", "PyTorch", metric, value, unit)
+def answer(case: Case, folder: Path) -> None:
+    """Makes every file, and judges it; the files' names go into `files.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    judge, rows, made = Judge(case), Rows(case.name, folder / "answers.json"), dict[str, Model]()
+    for who, options in case.recipes.items():
+        given = {**options, "calibration": {**options["calibration"], "samples": case.samples}}
+        context = Context(case.task, Limits(EVERY, EVERY), 0, case.model, folder / "work")
+        begun = time.perf_counter()
+        made[who] = QuantizeStatic().apply(case.model, StaticConfig.model_validate(given), context)
+        rows.note(f"paring {who}", "none", "quantization takes", time.perf_counter() - begun, "s")
+        for metric, value, unit in judge.figures(judge.answers(of_model(made[who]))):
+            rows.note(f"paring {who}", "PyTorch", metric, value, unit)
+    for metric, value, unit in judge.figures(judge.wanted):
+        rows.note("float", "PyTorch", metric, value, unit)
 
-        classes: dict[tuple[str, str], Array] = {}
-        for runtime, target in targets.items():
-            files = {"float": target.export(case.model, folder / f"float{target.suffix}")}
-            for who in ("int8", "int8, repaired"):
-                files[f"paring {who}"] = target.export(made[who], folder / f"{who}{target.suffix}")
-            files |= dict(peers(case, runtime, files["float"], folder))
-            runners = {who: target.open(path) for who, path in files.items()}
-            for who, runner in runners.items():
-                found = judge.answers(runner.run)
-                classes[runtime, who] = found.argmax(1)
-                for metric, value, unit in judge.figures(found):
-                    rows.note(case.name, who, runtime, metric, value, unit)
-                rows.note(case.name, who, runtime, "size", files[who].stat().st_size, "B")
-            for who, timing in interleaved(runners, seconds=SECONDS).items():
-                rows.note(case.name, who, runtime, "latency", timing.median, "ms", f"{timing.spread:.2g}")
-                rows.note(
-                    case.name, who, runtime, "latency ratio to float", timing.ratio, "1", f"{timing.ratio_spread:.2g}"
-                )
-        for who in ("paring int8", "paring int8, repaired"):
-            for one, other in (("litert", "executorch"), ("litert", "onnxruntime"), ("executorch", "onnxruntime")):
-                same = float((classes[one, who] == classes[other, who]).mean())
-                rows.note(case.name, who, f"{one} and {other}", "agreement of two runtimes", 100 * same, "%")
+    files: dict[str, dict[str, str]] = {}
+    classes: dict[tuple[str, str], Array] = {}
+    for runtime in RUNTIMES:
+        target: Target = TARGETS.load(runtime)()
+        found = {"float": target.export(case.model, folder / f"float{target.suffix}")}
+        for who, model in made.items():
+            if not target.check(model):  # 4 bits run in LiteRT only
+                found[f"paring {who}"] = target.export(model, folder / f"paring {who}{target.suffix}")
+        found |= dict(peers(case, runtime, found["float"], folder))
+        for who, path in found.items():
+            answers = judge.answers(target.open(path).run)
+            classes[runtime, who] = answers.argmax(1)
+            for metric, value, unit in judge.figures(answers):
+                rows.note(who, runtime, metric, value, unit)
+            rows.note(who, runtime, "size", path.stat().st_size, "B")
+        files[runtime] = {who: path.name for who, path in found.items()}
+    for who in ("paring int8", "paring int8, repaired"):
+        for one, other in (("litert", "executorch"), ("litert", "onnxruntime"), ("executorch", "onnxruntime")):
+            same = float((classes[one, who] == classes[other, who]).mean())
+            rows.note(who, f"{one} and {other}", "agreement of two runtimes", 100 * same, "%")
+    rows.save()
+    (folder / "files.json").write_text(json.dumps(files))
+
+
+def timing(network: str, folder: Path) -> None:
+    """Latency of every file, and of ours beside the fastest of the others'."""
+    (folder / "timing.json").unlink(missing_ok=True)
+    rows = Rows(network, folder / "timing.json")
+    for runtime, files in json.loads((folder / "files.json").read_text()).items():
+        target: Target = TARGETS.load(runtime)()
+        runners = {who: target.open(folder / name) for who, name in files.items()}
+        timings = interleaved(runners, seconds=SECONDS)
+        for who, taken in timings.items():
+            rows.note(who, runtime, "latency", taken.median, "ms", f"{taken.spread:.2g}")
+            rows.note(who, runtime, "latency ratio to float", taken.ratio, "1", f"{taken.ratio_spread:.2g}")
+        theirs = [who for who in files if who != "float" and not who.startswith("paring")]
+        if theirs:
+            fastest = min(theirs, key=lambda who: timings[who].ratio)
+            pair = [fastest, *(who for who in files if who.startswith("paring int8"))]
+            for who, taken in interleaved({one: runners[one] for one in pair}, seconds=SECONDS).items():
+                metric = f"latency ratio to {fastest}"
+                rows.note(who, runtime, metric, taken.ratio, "1", f"{taken.ratio_spread:.2g}")
+    rows.save()
 
 
 def main() -> None:
     """Writes results/quantization.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", default=[*CASES], choices=[*CASES])
-    rows = Rows()
-    for name in parser.parse_args().cases:
-        run(CASES[name](), rows)
-        write("quantization", rows.rows)
+    parser.add_argument("--only", action="append", choices=[*CASES])
+    parser.add_argument("--timing", action="store_true", help="take latency again")
+    given = parser.parse_args()
+    for name in given.only or CASES:
+        folder = WORK / name
+        if not (folder / "files.json").exists():
+            answer(CASES[name](), folder)
+        if given.timing or not (folder / "timing.json").exists():
+            timing(NAMES[name], folder)
+    kept = [WORK / name / file for name in CASES for file in ("answers.json", "timing.json")]
+    write("quantization", [row for path in kept if path.exists() for row in json.loads(path.read_text())])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from paring.core.quiet import quiet
 from paring.core.target import Array
 from paring.core.task import Task
 
-
 PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"  # `make bench` makes it
 
 
@@ -83,7 +82,8 @@ def nncf(float_file: Path, out: Path, task: Task, count: int) -> Path:
 def neural_compressor(float_file: Path, out: Path, task: Task, count: int) -> Path:
     """Neural Compressor's static quantization of an ONNX file, in an environment of its own."""
     held = list(samples(task, count))
-    np.savez(out.with_suffix(".npz"), **{name: np.concatenate([one[name] for one in held]) for name in held[0]})
+    arrays: dict[str, Any] = {name: np.concatenate([one[name] for one in held]) for name in held[0]}
+    np.savez(out.with_suffix(".npz"), **arrays)
     script = Path(__file__).with_name("neural_compressor_peer.py")
     command = [PEERS, script, float_file, out.with_suffix(".npz"), out]
     subprocess.run([str(part) for part in command], check=True, capture_output=True, cwd=out.parent)
