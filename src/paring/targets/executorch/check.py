@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions, Problem
+from paring.targets.executorch import pads
 from paring.targets.executorch.rewrite import rewritten
 from paring.targets.feeding import End
 from paring.targets.traced import first_line, layer_of, of_other_types, trace, untraceable
@@ -57,7 +58,7 @@ def _has_every_kernel(program: ExportedProgram) -> bool:
 
 def lower(model: Model, options: ExportOptions) -> tuple[Any, dict[str, End]]:
     """The model with all that XNNPACK can run handed to XNNPACK (an `EdgeProgramManager`), and its ends by name."""
-    with quiet():
+    with quiet(), pads.fused():
         program, ends = rewritten(model, options)
         # the checks of the dialect would stop at the first operator that has no kernel
         config = EdgeCompileConfig(_check_ir_validity=False)

@@ -19,7 +19,6 @@ _QUANTIZE = with_scales.quantize_per_tensor.default
 _DEQUANTIZE = with_scales.dequantize_per_tensor.default
 _CONSTANT_QUANTIZE = {_QUANTIZE, with_scales.quantize_per_channel.default}
 _INT8 = (-128, 127, torch.int8)
-_PADS = {aten.pad.default, aten.constant_pad_nd.default}
 
 Scale = tuple[float, int]
 """Scale and zero point of a tensor."""
@@ -28,11 +27,11 @@ Scale = tuple[float, int]
 def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, dict[str, End]]:
     """The program to lower, batch size one, and its inputs and outputs as it holds them, by name.
 
-    Weights become int8 constants, symmetric padding goes into the convolution after it, and pooling gets the form that
-    XNNPACK has kernels for. Raises what `torch.export` raises.
+    Weights become int8 constants, and pooling gets the form that XNNPACK has kernels for. Raises what `torch.export`
+    raises.
     """
     traced: Any = trace(model).module(check_guards=False)
-    for rule in (_fold_weights, _fuse_pads, _keep_dimensions, _average_what_is_there):
+    for rule in (_fold_weights, _keep_dimensions, _average_what_is_there):
         rule(traced)
     nodes = traced.graph
     given = [node for node in nodes.nodes if node.op == "placeholder"]
@@ -79,48 +78,6 @@ def _value(graph: GraphModule, node: Node) -> torch.Tensor:
         found = getattr(found, part)
     value: torch.Tensor = found.detach()
     return value
-
-
-def _fuse_pads(graph: GraphModule) -> None:
-    """Lets the convolution after a symmetric pad with zeros pad itself.
-
-    In a quantized graph a quantization of its own stands between the two; where it has the scale of the pad's input
-    the codes are the same without it.
-    """
-    for node in graph.graph.nodes:
-        if node.target is not aten.conv2d.default:
-            continue
-        scaled = _before(node, _DEQUANTIZE)
-        requantized = scaled and _before(scaled, _QUANTIZE)
-        pad = _before(requantized or node, *_PADS)
-        amounts = _symmetric(pad) if pad else None
-        if pad is None or amounts is None:
-            continue
-        source: Any = pad.args[0]
-        if requantized and not (source.target is _DEQUANTIZE and source.args[1:] == requantized.args[1:]):
-            continue
-        defaults = [None, None, None, (1, 1), (0, 0), (1, 1), 1]
-        arguments = [*node.args, *defaults[len(node.args) :]]
-        own = list(arguments[4]) * (2 // len(arguments[4]))
-        arguments[0], arguments[4] = source, [own[0] + amounts[0], own[1] + amounts[1]]
-        node.args = tuple(arguments)
-    graph.graph.eliminate_dead_code()
-
-
-def _before(node: Node, *targets: Any) -> Node | None:
-    """The node that computes the first argument of `node`, if it is one of `targets`."""
-    source = node.args[0] if node.args else None
-    return source if isinstance(source, Node) and source.target in targets else None
-
-
-def _symmetric(pad: Node) -> tuple[int, int] | None:
-    """(rows, columns) that a pad adds on either side; None if it does anything else than adding zeros there."""
-    amounts: Any = pad.args[1]
-    rest = [*pad.args[2:], *pad.kwargs.values()]
-    zeros = all(one in {"constant", None, 0} for one in rest)
-    if not zeros or len(amounts) != 4 or amounts[0] != amounts[1] or amounts[2] != amounts[3] or min(amounts) < 0:
-        return None
-    return amounts[2], amounts[0]
 
 
 def _keep_dimensions(graph: GraphModule) -> None:
