@@ -17,8 +17,10 @@ from torch.fx import Node
 from paring.steps.quantize.annotate import bounds
 from paring.steps.quantize.repairs import Work, options
 from paring.steps.quantize.repairs.patches import SUPPORTED, groups_of, matrix, patches, positions
-from paring.steps.quantize.repairs.rounding import Rounding, beta_at
+from paring.steps.quantize.repairs.rounding import Rounding, beta_at, undecided
 from paring.steps.quantize.repairs.walk import Place, Walk, parameter
+
+_FEWEST, _FOR_EACH = 64, 4  # positions in an iteration: at the least, and for each input of an output
 
 
 class Adaround:
@@ -54,11 +56,13 @@ class Adaround:
             Mean squared error of its output, rounded to the nearest and as learned.
         """
         node, reference = place.layer.node, place.reference.node
-        inputs = walk.quantized.value(node.all_input_nodes[0])
-        at = positions(reference, inputs, self.options.positions, generator)
-        seen = patches(reference, inputs, at)
-        wanted_of = patches(reference, walk.float.value(reference.all_input_nodes[0]), at)
         groups, weight = groups_of(reference), walk.quantized.graph.get_parameter(place.layer.weight)
+        share = self._share(weight[0].numel())
+        inputs = walk.quantized.value(node.all_input_nodes[0])
+        at = positions(reference, inputs, round(self.options.positions * share), generator)
+        order = torch.randperm(sum(map(len, at)), generator=generator)  # so that any stretch of them is drawn evenly
+        seen = patches(reference, inputs, at)[:, order]
+        wanted_of = patches(reference, walk.float.value(reference.all_input_nodes[0]), at)[:, order]
         known = walk.scales(place.layer)
         activation = activation_of(place.activation)
         bias = parameter(walk.quantized.graph, place.layer.bias)
@@ -75,8 +79,14 @@ class Adaround:
         with torch.no_grad():
             nearest = known.rounded(weight)
             before = errors(seen, wanted, matrix(nearest, groups))
-        self._learn(rounding, lambda chosen: errors(seen[:, chosen], wanted[:, chosen], rounding()) / (before + 1e-12),
-                    seen.shape[1], generator)  # fmt: skip
+        batch = min(round(self.options.batch * share), seen.shape[1])
+
+        def loss(up: Tensor) -> Tensor:
+            first = int(torch.randint(seen.shape[1] - batch + 1, (), generator=generator))
+            x, y = seen[:, first : first + batch], wanted[:, first : first + batch]
+            return (errors(x, y, rounding.weight(up)) / (before + 1e-12)).sum()
+
+        self._learn(rounding, loss)
         with torch.no_grad():
             after = errors(seen, wanted, rounding.final())
             # what is no better than rounding to the nearest is not taken
@@ -84,17 +94,19 @@ class Adaround:
             weight.copy_(torch.where(better, rounding.final().reshape(weight.shape), nearest))
         return before.mean().item(), torch.minimum(before, after).mean().item()
 
-    def _learn(
-        self, rounding: Rounding, errors: Callable[[Tensor], Tensor], held: int, generator: torch.Generator
-    ) -> None:
-        iterations, batch = self.options.iterations, min(self.options.batch, held)
-        optimizer = torch.optim.Adam([rounding.choice], lr=self.options.learning_rate)
+    def _share(self, inputs: int) -> float:
+        """Of the positions, for a layer whose outputs have that many inputs each: few unknowns are told by few."""
+        return min(1.0, max(_FEWEST, _FOR_EACH * inputs) / self.options.batch)
+
+    def _learn(self, rounding: Rounding, loss_of: Callable[[Tensor], Tensor]) -> None:
+        iterations = self.options.iterations
+        optimizer = torch.optim.Adam([rounding.choice], lr=self.options.learning_rate, fused=True)
         for iteration in range(iterations):
-            chosen = torch.randint(held, (batch,), generator=generator)
-            loss = errors(chosen).sum()
+            up = rounding.up()
+            loss = loss_of(up)
             beta = beta_at(iteration, iterations)
             if beta is not None:
-                loss = loss + self.options.regularization * rounding.undecided(beta).mean(2).sum()
+                loss = loss + self.options.regularization * undecided(up, beta).mean(2).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

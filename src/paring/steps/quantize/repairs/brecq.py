@@ -20,7 +20,7 @@ from paring.steps.quantize.repairs import Work, options
 from paring.steps.quantize.repairs.adaround import Adaround
 from paring.steps.quantize.repairs.blocks import Block, blocks
 from paring.steps.quantize.repairs.patches import SUPPORTED
-from paring.steps.quantize.repairs.rounding import Rounding, beta_at
+from paring.steps.quantize.repairs.rounding import Rounding, beta_at, undecided
 from paring.steps.quantize.repairs.walk import Execution, Place, Walk
 
 
@@ -105,8 +105,8 @@ class Reconstruction:
             loss = (self._output(chosen) - self.target[chosen]).square().mean() / (before + 1e-12)
             beta = beta_at(iteration, given.iterations)
             if beta is not None:
-                undecided = [one.undecided(beta).mean() for one in self.roundings.values()]
-                loss = loss + given.regularization * torch.stack(undecided).mean()
+                open_choices = [undecided(one.up(), beta).mean() for one in self.roundings.values()]
+                loss = loss + given.regularization * torch.stack(open_choices).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -163,8 +163,7 @@ class Reconstruction:
     def _soft(self, node: Node, known: KnownScales, x: Tensor) -> Tensor:
         rounding = self.roundings.get(str(node.target))
         if rounding is not None:
-            learned: Tensor = rounding()
-            return learned
+            return rounding.weight(rounding.up())
         step = self.steps.get(known)
         found: Tensor = known.rounded(x) if step is None else step(x)
         return found

@@ -33,7 +33,8 @@ class Adaround(StepConfig):
     Attributes:
         iterations: of gradient descent, for each layer.
         positions: of each layer's output that are looked at, over all samples.
-        batch: positions in one iteration.
+        batch: positions in one iteration; of both, a layer whose outputs have few inputs takes fewer (four positions in
+            an iteration for each input, 64 at the least).
         learning_rate: of Adam, on the variables that choose between rounding up and down.
         regularization: weight of the term that drives every choice to an end, in shares of the error of rounding to
             the nearest.

@@ -38,17 +38,18 @@ class Rounding(nn.Module):
         """h(V), between 0 (down) and 1 (up)."""
         return (torch.sigmoid(self.choice) * (_HIGH - _LOW) + _LOW).clamp(0, 1)
 
-    def forward(self) -> Tensor:
-        """The weight with every choice as far as it is made."""
-        return (self.below + self.up()) * self.scale
+    def weight(self, up: Tensor) -> Tensor:
+        """The weight with every choice as far as it is made, `up` being what the method of that name gives."""
+        return (self.below + up) * self.scale
 
     def final(self) -> Tensor:
         """The weight on its grid."""
         return (self.below + (self.up() >= 0.5)).detach() * self.scale
 
-    def undecided(self, beta: float) -> Tensor:
-        """1 − |2h − 1|^β: 0 where a choice is made."""
-        return 1 - (2 * self.up() - 1).abs().pow(beta)
+
+def undecided(up: Tensor, beta: float) -> Tensor:
+    """1 − |2h − 1|^β of h = `up`: 0 where a choice is made."""
+    return 1 - (2 * up - 1).abs().pow(beta)
 
 
 def beta_at(iteration: int, iterations: int) -> float | None:
