@@ -53,7 +53,7 @@ class Case:
         model: in float.
         task: gives the samples.
         samples: for calibration.
-        recipes: name -> options of `quantize.static`; those of 4 bits are judged in PyTorch too.
+        recipes: name -> options of `quantize.static`.
     """
 
     name: str
@@ -170,8 +170,6 @@ def answer(case: Case, folder: Path) -> None:
         begun = time.perf_counter()
         made[who] = QuantizeStatic().apply(case.model, StaticConfig.model_validate(given), context)
         rows.note(f"paring {who}", "none", "quantization takes", time.perf_counter() - begun, "s")
-        for metric, value, unit in judge.figures(judge.answers(of_model(made[who]))):
-            rows.note(f"paring {who}", "PyTorch", metric, value, unit)
     for metric, value, unit in judge.figures(judge.wanted):
         rows.note("float", "PyTorch", metric, value, unit)
 
