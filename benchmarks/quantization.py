@@ -82,11 +82,12 @@ def fashion(name: str, checkpoint: str) -> Callable[[], Case]:
 def lite() -> Case:
     """EfficientNet-Lite0 with its ImageNet weights."""
     wide = {"@first": {"weights": "int8"}, "@last": {"weights": "int8"}, "@depthwise": {"weights": "int8"}}
+    learned = [{"adaround": {"iterations": 300}}, "bias_correction"]
     recipes = {
         "int8": PLAIN,
-        "int8, repaired": {**PLAIN, "repairs": [{"adaround": {"iterations": 300}}, "bias_correction"]},
+        "int8, repaired": {**PLAIN, "repairs": learned},
         "W4A8, nearest": {**PLAIN, "weights": "int4", "layers": wide},
-        "W4A8, repaired": {**PLAIN, "weights": "int4", "layers": wide, "repairs": ["adaround", "bias_correction"]},
+        "W4A8, repaired": {**PLAIN, "weights": "int4", "layers": wide, "repairs": learned},
     }
     return Case(NAMES["efficientnet_lite0"], efficientnet_lite0(), photographs.Photographs(), 128, recipes)
 
