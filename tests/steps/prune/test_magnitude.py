@@ -13,6 +13,7 @@ from paring.core.model import Invariant, Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
 from paring.steps import keep_invariants
+from paring.steps.prune.gradual import Gradual
 from paring.steps.prune.magnitude import MagnitudeConfig, PruneMagnitude
 from paring.testing.models import TinyTask, tiny
 from paring.testing.steps import StepContract
@@ -189,6 +190,23 @@ def test_weights_come_back_while_the_schedule_runs(context: Context, monkeypatch
     assert not [name for name, _ in result.module.named_buffers() if "_mask" in name or "dense" in name]
 
 
+@pytest.mark.parametrize("regrow", [False, True])
+def test_a_large_step_brings_a_weight_back_only_where_it_may(regrow: bool) -> None:
+    options = config(polynomial={"begin": 0, "end": 2, "frequency": 1}, recover=SHORT, regrow=regrow)
+    assert options.polynomial is not None
+    module = torch.nn.Linear(4, 1, bias=False)
+    module.weight.data = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+    gradual = Gradual(module, ["weight"], options, options.polynomial, 2, "here", "")
+    gradual.attach(module, options)
+    gradual(module, 1)  # 0.5 − 0.5 · 0.5³ = 0.4375 of 4
+    assert module.weight.tolist() == [[4.0, 3.0, 0.0, 0.0]]
+    gradual(module, 1)  # of a process that goes on
+    assert module.weight.tolist() == [[4.0, 3.0, 0.0, 0.0]]
+    module.weight.data += torch.tensor([[0.0, 0.0, 0.5, 9.0]])  # a step of the optimizer
+    gradual(module, 2)
+    assert module.weight.tolist() == [[4.0, 0.0, 0.0, 10.0] if regrow else [4.0, 3.0, 0.0, 0.0]]
+
+
 def test_rounds_take_the_same_share_of_what_is_left(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     recover = recovery.recover
@@ -214,7 +232,7 @@ def test_killed_it_goes_on_to_the_same_bits(
     long = config(polynomial=SCHEDULE, recover=recover, **options)
     whole = PruneMagnitude().apply(tiny(), long, replace(context, directory=context.directory / "whole"))
     fits = loop.fit
-    for stop in (4, 5, 8):  # between two changes, and at each of them
+    for stop in (4, 6, 8):  # before the first zeros, between two changes, and at one
         stopped = partial(fits, until=lambda step, stop=stop: step == stop)
 
         def killed(*args: object, fit: object = stopped, **rest: object) -> None:

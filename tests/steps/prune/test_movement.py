@@ -12,8 +12,8 @@ from paring.core.errors import ParingError
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
 from paring.steps import keep_invariants
-from paring.steps.prune.importance import Importance
 from paring.steps.prune.movement import MovementConfig, PruneMovement
+from paring.steps.prune.scores import Scores
 from paring.testing.models import TinyTask, tiny
 from paring.testing.steps import StepContract
 from paring.train import loop
@@ -70,7 +70,7 @@ def test_each_layer_finds_its_own_share_and_more_penalty_makes_more_zeros(contex
 def step_by_hand(options: MovementConfig, weight: list[float], gradient: list[float]) -> torch.nn.Module:
     module = torch.nn.Linear(len(weight), 1, bias=False)
     module.weight.data = torch.tensor([weight])
-    moving = Importance(module, ["weight"], options, 10, "here")
+    moving = Scores(module, ["weight"], options, 10, "here")
     moving.attach(module, options)
     module.weight.grad = torch.tensor([gradient])
     moving(module, 10)
@@ -92,13 +92,32 @@ def test_importance_is_what_the_equation_says() -> None:
     assert module.get_buffer("_importance_0").flatten().tolist() == pytest.approx(wanted)
 
 
+def test_the_importance_of_a_masked_weight_is_that_of_the_weight_that_waits() -> None:
+    options = config(HARD, polynomial={"begin": 0, "end": 10, "frequency": 1}, importance_rate=1.0)
+    module = torch.nn.Linear(2, 1, bias=False)
+    module.weight.data = torch.tensor([[1.0, 2.0]])
+    moving = Scores(module, ["weight"], options, 10, "here")
+    moving.attach(module, options)
+    module.weight.grad = torch.tensor([[1.0, -1.0]])
+    moving(module, 9)
+    assert module.weight.tolist() == [[0.0, 2.0]]
+    module.weight.data = torch.tensor([[7.0, 2.0]])  # the optimizer moved what is masked
+    module.weight.grad = torch.tensor([[-8.0, 1.0]])
+    moving(module, 10)
+    assert module.weight.tolist() == [[1.0, 0.0]]
+    first, second = (1.0**2 + 2.0**2) / 2, (8.0**2 + 2.0**2) / 2
+    assert module.get_buffer("_importance_0").flatten().tolist() == pytest.approx(
+        [-1 / first**0.5 + 8 / second**0.5, 2 / first**0.5 - 2 / second**0.5]
+    )
+
+
 @pytest.mark.parametrize("options", [HARD, SOFT], ids=["hard", "soft"])
 def test_killed_it_goes_on_to_the_same_bits(
     context: Context, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:
     whole = PruneMovement().apply(tiny(), config(options), replace(context, directory=context.directory / "whole"))
     fits = loop.fit
-    for stop in (4, 5, 8):
+    for stop in (4, 6, 8):  # before the first zeros, between two changes, and at one
 
         def killed(*args: object, stop: int = stop, **rest: object) -> None:
             fits(*args, **rest, until=lambda step: step == stop)  # type: ignore[arg-type]

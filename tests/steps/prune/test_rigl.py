@@ -104,11 +104,11 @@ def test_the_smallest_go_and_come_where_the_gradient_is_largest() -> None:
     growth.attach(module, config())
     growth(module, 1)  # without a gradient: a process that goes on
     assert module.get_buffer("_mask_0").tolist() == [[1, 1, 1, 1, 1, 0, 0, 0]]
-    module.weight.grad = torch.tensor([[0.0, 0.0, 0.0, 0.1, 0.0, -0.3, 0.2, 0.1]])
+    module.weight.grad = torch.tensor([[0.0, 0.0, 0.0, 0.9, 0.0, -0.3, 0.2, 0.1]])
     module.weight.data[0, 5:] = 9.0  # the optimizer moved what is masked
     growth(module, 1)  # 0.8 / 2 · (1 + cos(π / 2)) · 5 = 2 are exchanged
-    assert module.weight.tolist() == [[4.0, 3.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
-    assert growth.detach(module)["weight"].tolist() == [[True] * 3 + [False] * 2 + [True] * 2 + [False]]
+    assert module.weight.tolist() == [[4.0, 3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0]]  # one of those dropped is back
+    assert growth.detach(module)["weight"].tolist() == [[True] * 4 + [False, True] + [False] * 2]
 
 
 def test_killed_it_goes_on_to_the_same_bits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

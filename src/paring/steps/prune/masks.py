@@ -23,8 +23,9 @@ def largest(sizes: Tensor, count: int) -> Tensor:
     if count <= 0 or count >= flat.numel():
         return torch.full_like(sizes, count > 0, dtype=torch.bool)
     threshold = flat.kthvalue(flat.numel() - count + 1).values
-    found, equal = flat > threshold, flat == threshold
-    found |= equal & (equal.cumsum(0) <= count - found.sum())
+    found = flat > threshold
+    equal = (flat == threshold).nonzero().flatten()
+    found[equal[: count - int(found.sum())]] = True
     return found.reshape(sizes.shape)
 
 

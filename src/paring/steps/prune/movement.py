@@ -67,14 +67,14 @@ class PruneMovement(SparseStep):
             UnknownName: a pattern matches no layer.
         """
         from paring.steps.prune import masks, moving
-        from paring.steps.prune.importance import Importance
+        from paring.steps.prune.scores import Scores
         from paring.steps.prune.tensors import chosen
 
         names, skipped = chosen(model, config.layers, config.keep, self.name, moving.sparse_already(model))
         masks.refuse_infinite(model.module, names, self.name)
         moving.refuse_averages(config.recover, self.name)
         end = config.polynomial.end_of(moving.steps_of(config.recover, context), f"{self.name}: polynomial")
-        importance = Importance(model.module, names, config, end, self.name)
-        module, found, told = moving.train(model, importance, config, config.recover, context)
+        scores = Scores(model.module, names, config, end, self.name)
+        module, found, told = moving.train(model, scores, config, config.recover, context)
         event = Event(self.name, config.model_dump(mode="json"), f"{masks.told(found)}; {told}", skipped)
         return masks.result(model, module, found, event)

@@ -23,6 +23,7 @@ _KINDS = {
     "embedding": "embedding", "embedding_bag": "embedding",
     "lstm": "recurrent", "gru": "recurrent", "rnn_tanh": "recurrent", "rnn_relu": "recurrent",
 }  # fmt: skip
+_QUANTIZED = "a quantized model cannot be pruned"
 _LOOKS = {"__get__", "__set__", "dim", "size", "numel", "stride"}  # at a tensor, without computing
 
 
@@ -78,8 +79,8 @@ def chosen(
         ParingError: the model is quantized already, or nothing is left to prune.
         UnknownName: a pattern matches no layer.
     """
-    if any(invariant.kind in ("scale", "codes") for invariant in model.invariants):
-        raise ParingError("a quantized model cannot be pruned", where, "place it before the quantization step")
+    if _quantized(model):
+        raise ParingError(_QUANTIZED, where, "place it before the quantization step")
     there, asked = weights(model), tuple(layers)
     wanted = set(select(asked or ("*",), there, f"{where}: layers")) if there else set()
     kept = set(select(keep, there, f"{where}: keep"))
@@ -104,7 +105,7 @@ def chosen(
 
 def acts_on(model: Model, reasons: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Layer -> None where its weights can be pruned, else why not."""
-    quantized = "a quantized model cannot be pruned" if model.quantized else ""
+    quantized = _QUANTIZED if _quantized(model) else ""
     return {
         layer_of(one.name): quantized or one.reason or (reasons or {}).get(one.name) or None for one in weights(model)
     }
@@ -113,6 +114,10 @@ def acts_on(model: Model, reasons: Mapping[str, str] | None = None) -> dict[str,
 def layer_of(name: str) -> str:
     """What to call a tensor: its layer, where that has no other."""
     return name.removesuffix(".weight")
+
+
+def _quantized(model: Model) -> bool:
+    return any(invariant.kind in ("scale", "codes") for invariant in model.invariants)
 
 
 class _Watch(TorchFunctionMode):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TINY = 1e-30
 
 
-class Importance(Moving):
+class Scores(Moving):
     """Sanh et al. 2020, arXiv:2005.07683, sections 3 and 4.
 
     The gradient at a masked weight is that of the masked product, and the weight under the mask waits unchanged: both
