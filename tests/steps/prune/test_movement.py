@@ -102,12 +102,12 @@ def test_the_importance_of_a_masked_weight_is_that_of_the_weight_that_waits() ->
     moving(module, 9)
     assert module.weight.tolist() == [[0.0, 2.0]]
     module.weight.data = torch.tensor([[7.0, 2.0]])  # the optimizer moved what is masked
-    module.weight.grad = torch.tensor([[-8.0, 1.0]])
+    module.weight.grad = torch.tensor([[-8.0, 4.0]])
     moving(module, 10)
     assert module.weight.tolist() == [[1.0, 0.0]]
-    first, second = (1.0**2 + 2.0**2) / 2, (8.0**2 + 2.0**2) / 2
+    first, second = (1.0**2 + 2.0**2) / 2, (8.0**2 + 8.0**2) / 2
     assert module.get_buffer("_importance_0").flatten().tolist() == pytest.approx(
-        [-1 / first**0.5 + 8 / second**0.5, 2 / first**0.5 - 2 / second**0.5]
+        [-1 / first**0.5 + 8 / second**0.5, 2 / first**0.5 - 8 / second**0.5]
     )
 
 
