@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
-from paring.core.step import Progress, Step, StepConfig
+from paring.core.step import Phase, Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
@@ -383,14 +383,29 @@ def _notes(recipe: Recipe, records: Sequence[Record]) -> tuple[str, ...]:
         notes.append(
             f"Accuracy rests on the first {recipe.measure.test_samples} test samples only, as the recipe asks."
         )
+    return (*notes, *_slower(recipe, [record for record in records if record.metric == "latency"]))
+
+
+def _slower(recipe: Recipe, latencies: Sequence[Record]) -> Iterator[str]:
+    """Stages that take longer than the one before; those that won nothing but zeros also where they gain nothing."""
+    sparse = [f"{n:02d}-{one.name}" for n, one in enumerate(recipe.steps, 1) if _phase(one.name) is Phase.SPARSITY]
+    ends_sparse = bool(recipe.steps) and _phase(recipe.steps[-1].name) is Phase.SPARSITY
     previous: dict[str, Record] = {}
-    for record in records:
-        if record.metric == "latency":
-            before = previous.get(record.device)
-            if before is not None and record.value - (record.spread or 0) > before.value + (before.spread or 0):
-                notes.append(
-                    f"{record.stage} is slower than {before.stage} on {record.device}: "
-                    f"{record.value:.3g} against {before.value:.3g} ms."
-                )
-            previous[record.device] = record
-    return tuple(notes)
+    for record in latencies:
+        before = previous.get(record.device)
+        previous[record.device] = record
+        if before is None:
+            continue
+        won, spread = before.value - record.value, (record.spread or 0) + (before.spread or 0)
+        zeros = record.stage in sparse or (ends_sparse and record.stage.startswith("artifact:"))
+        if won < -spread or (zeros and won <= spread):
+            told = " Zeros are multiplied like other numbers there: what they save is the zipped size." if zeros else ""
+            yield (
+                f"{record.stage} is {'slower' if won < -spread else 'no faster'} than {before.stage} on "
+                f"{record.device}: {record.value:.3g} against {before.value:.3g} ms.{told}"
+            )
+
+
+def _phase(step: str) -> Phase:
+    found: Phase = STEPS.load(step).phase
+    return found

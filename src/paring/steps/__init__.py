@@ -8,6 +8,10 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.magnitude": "paring.steps.prune.magnitude:PruneMagnitude",
+        "prune.movement": "paring.steps.prune.movement:PruneMovement",
+        "prune.nm": "paring.steps.prune.nm:PruneNM",
+        "prune.rigl": "paring.steps.prune.rigl:PruneRigl",
         "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
         "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
         "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
@@ -16,6 +20,10 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.magnitude": "prune",
+        "prune.movement": "prune",
+        "prune.nm": "prune",
+        "prune.rigl": "prune",
         "quantize.dynamic": "quantize",
         "quantize.float16": "quantize",
         "quantize.static": "quantize",
@@ -31,6 +39,7 @@ INVARIANTS = Registry(
         "codes": "paring.steps.quantize.lowbit:codes_hold",
         "scale": "paring.steps.quantize.fixed:scale_holds",
         "shape": "paring.steps.prune.shapes:shape_holds",
+        "sparsity": "paring.steps.prune.masks:zeros_hold",
     },
 )
 
