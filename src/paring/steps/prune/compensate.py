@@ -56,7 +56,7 @@ class Compensation:
         model: uncut.
         structure: its groups.
         task: gives calibration samples.
-        samples: how many.
+        samples: how many; 0 cuts without compensation.
         batch_size: in a pass.
     """
 
@@ -70,6 +70,8 @@ class Compensation:
         }
         self._moments = {name: _Moments() for name in readers}
         self._norms: dict[str, str] = {}  # layer without bias -> the batch norm that its output goes to
+        if not samples:
+            return
         with _watched(model.module, readers, self._moments, self._norms), torch.inference_mode():
             for batch in task.batches("calibration", batch_size, limit=samples):
                 forward(model, model.module, batch.inputs)

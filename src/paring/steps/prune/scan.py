@@ -24,7 +24,7 @@ from paring.train.simulate import laid_out
 
 Cut = Callable[[Mapping[str, Sequence[int]]], nn.Module]  # group -> units that stay -> the smaller network
 SHARES = (0.75, 0.5, 0.25)  # of a group's units that stay, and the fewest that may
-_WORK = 2e11  # multiply–accumulates of a whole scan: half a minute on two cores
+_WORK = 4e10  # multiply–accumulates of a whole scan: half a minute on two cores
 _FEWEST, _MOST = 8, 256  # samples
 
 

@@ -105,7 +105,7 @@ def _fitted(
 ) -> dict[str, int]:  # fmt: skip
     """Brought within the limit, by the changes that lose least for what they save; then filled, by the like."""
     found = dict(now)
-    while (present := costs.of(found)) > limit:
+    while costs.of(found) > limit:
         steps = _steps(costs, names, table, losses, found, -1)
         if not steps:
             raise ParingError("no widths are within the limit", "widths", "raise the limit")
@@ -115,14 +115,12 @@ def _fitted(
         steps = [
             (name, units, rate)
             for name, units, rate in _steps(costs, names, table, losses, found, +1)
-            if costs.of({**found, name: units}) <= limit
+            if rate > 0 and costs.of({**found, name: units}) <= limit
         ]
         if not steps:
             return found
         name, units, _ = max(steps, key=lambda one: one[2])
         found[name] = units
-        assert costs.of(found) > present or units >= 0
-        present = costs.of(found)
 
 
 def _steps(
