@@ -62,14 +62,14 @@ def test_a_killed_one_goes_on(tmp_path, monkeypatch):
 def test_how_long_it_takes_is_said_before(tmp_path):
     from paring.core.progress import Silent
 
-    class Noted(Silent):
-        said: list[str] = []
+    said = []
 
+    class Noted(Silent):
         def note(self, text):
-            self.said.append(text)
+            said.append(text)
 
     run(tmp_path, progress=Noted())
-    assert Noted.said[0].startswith("3 layers at 2 ratios: about ")
+    assert said[0].startswith("3 layers at 2 ratios: about ")
 
 
 @pytest.mark.parametrize(

@@ -251,8 +251,6 @@ def sensitivity(
     """
     from paring.sensitivities import measured  # here, as it needs torch-pruning
 
-    if by != "channels" and by != "weights":
-        raise UnknownName.of("kind of pruning", by, ["channels", "weights"], where="sensitivity")
     task = _task(data_name, model)
     opened = load.open(model, weights=weights, task=task)
     run = RunDirectory(out or sensitivity_folder(model, by))

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 
-from paring.core.errors import ParingError
+from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model
 from paring.core.rundir import RunDirectory, key
 from paring.core.step import Progress
@@ -21,10 +20,11 @@ from paring.load import saved
 from paring.report import Bars, Sheet
 from paring.steps.prune import importance, scan
 from paring.steps.prune.compensate import Compensation
+from paring.steps.prune.groups import Group
 from paring.steps.prune.proof import prunable
 from paring.train.evaluate import evaluate
 
-By = Literal["channels", "weights"]
+KINDS = ("channels", "weights")
 RATIOS = (0.25, 0.5, 0.75, 0.9)
 _SAMPLES = 256  # of the calibration split, for importance and compensation
 
@@ -64,7 +64,7 @@ class Sensitivity:
     """
 
     model: str
-    by: By
+    by: str
     ratios: tuple[float, ...]
     samples: int
     accuracy: float
@@ -93,7 +93,7 @@ class Sensitivity:
 
     def sheet(self) -> Sheet:
         """The page that shows it."""
-        series = {
+        series: dict[str, Sequence[float]] = {
             f"−{100 * ratio:g} %": [self.accuracy - one.accuracy[i] for one in self.layers]
             for i, ratio in enumerate(self.ratios)
         }
@@ -109,15 +109,17 @@ Pruned = Callable[[float], tuple[int, nn.Module]]  # ratio -> how many went, and
 
 
 def measured(
-    model: Model, task: Task, by: By, ratios: Sequence[float], samples: int, run: RunDirectory, progress: Progress
+    model: Model, task: Task, by: str, ratios: Sequence[float], samples: int, run: RunDirectory, progress: Progress
 ) -> Sensitivity:
     """Prunes each layer alone at each ratio, and evaluates on the validation split; finished layers are kept in `run`.
 
     Channels go by their L2 norm, and what reads them is refitted, as `prune.channels` does; weights go by magnitude.
 
     Raises:
-        ParingError: the validation split is empty, or a ratio is not between 0 and 1.
+        ParingError: the validation split is empty, a ratio is not between 0 and 1, or there is no such kind.
     """
+    if by not in KINDS:
+        raise UnknownName.of("kind of pruning", by, KINDS, where="sensitivity")
     if not task.size("validation"):
         raise ParingError("the validation split is empty", task.name, "give the data set more samples")
     if not ratios or not all(0 < ratio < 1 for ratio in ratios):
@@ -135,9 +137,7 @@ def measured(
             done = run.once(f"layers/{layer or 'network'}", key(*known, layer), make)
             found.append(_read(done.path))
             advance(1, layer)
-    return Sensitivity(
-        str(model.source), by, tuple(ratios), whole.total, 100 * whole.accuracy, whole.loss, found, left
-    )
+    return Sensitivity(str(model.source), by, tuple(ratios), whole.total, 100 * whole.accuracy, whole.loss, found, left)
 
 
 def _one(
@@ -156,18 +156,19 @@ def _one(
 
 
 def _read(folder: Path) -> LayerSensitivity:
-    data = json.loads((folder / "layer.json").read_text(encoding="utf-8"))
-    return LayerSensitivity(**{name: tuple(one) if isinstance(one, list) else one for name, one in data.items()})
+    data: dict[str, Json] = json.loads((folder / "layer.json").read_text(encoding="utf-8"))
+    lists = {name: tuple(data[name]) for name in ("pruned", "accuracy", "loss")}
+    return LayerSensitivity(data["layer"], data["size"], **lists)
 
 
 def _channels(model: Model, task: Task) -> tuple[dict[str, tuple[int, Pruned]], Mapping[str, str]]:
     structure = prunable(model)
-    scores, _ = importance.scores("l2", model, structure, task, _SAMPLES, 0)
-    cutter = Compensation(model, structure, task, _SAMPLES)
+    scores, _ = importance.scores("l2", model, structure, task, _SAMPLES, 0, 32)
+    cutter = Compensation(model, structure, task, _SAMPLES, 32)
     found: dict[str, tuple[int, Pruned]] = {}
     for group in structure.groups:
 
-        def pruned(ratio: float, group: scan.Group = group) -> tuple[int, nn.Module]:
+        def pruned(ratio: float, group: Group = group) -> tuple[int, nn.Module]:
             stay = max(1, round((1 - ratio) * group.units))
             module = cutter.cut({group.name: scan.best(group, scores, stay)})
             return (group.units - stay) * group.channels, module
@@ -184,8 +185,7 @@ def _weights(model: Model) -> tuple[dict[str, tuple[int, Pruned]], Mapping[str, 
 
             def pruned(ratio: float, name: str = name, size: int = weight.numel()) -> tuple[int, nn.Module]:
                 module, count = copy.deepcopy(model.module), int(ratio * size)
-                parameter = module.get_submodule(name).weight
-                assert isinstance(parameter, nn.Parameter)
+                parameter = module.get_parameter(f"{name}.weight")
                 with torch.no_grad():
                     parameter.view(-1)[parameter.abs().flatten().argsort(stable=True)[:count]] = 0
                 return count, module

@@ -32,10 +32,10 @@ def answers(model, module):
 
 def test_channels_that_others_determine_are_not_missed(copied):
     found = prunable(copied)
-    cut = Compensation(copied, found, TinyTask(), 64).cut({"hidden": range(16)})
+    cut = Compensation(copied, found, TinyTask(), 64, 32).cut({"hidden": range(16)})
     wanted = answers(copied, copied.module)
     torch.testing.assert_close(answers(copied, cut), wanted, rtol=0.02, atol=0.02)
-    plain = Compensation(copied, found, TinyTask(), 0).cut({"hidden": range(16)})
+    plain = Compensation(copied, found, TinyTask(), 0, 32).cut({"hidden": range(16)})
     assert (answers(copied, plain) - wanted).abs().max() > 1
 
 
@@ -45,7 +45,7 @@ def test_the_mean_of_what_goes_joins_the_bias():
     with torch.no_grad():
         model.module.hidden.weight[20:] = 0
         model.module.hidden.bias[20:] = 2
-    cut = Compensation(model, prunable(model), TinyTask(), 64).cut({"hidden": range(20)})
+    cut = Compensation(model, prunable(model), TinyTask(), 64, 32).cut({"hidden": range(20)})
     torch.testing.assert_close(answers(model, cut), answers(model, model.module), rtol=1e-3, atol=1e-3)
 
 
@@ -55,7 +55,7 @@ def test_a_layer_without_bias_shifts_its_batch_norm():
     with torch.no_grad():
         norm.weight[12:] = 0
         norm.bias[12:] = 2  # constants
-    cut = Compensation(model, prunable(model), TinyTask(), 64).cut({"left.0": range(12)})
+    cut = Compensation(model, prunable(model), TinyTask(), 64, 32).cut({"left.0": range(12)})
     assert isinstance(cut.last[1], nn.BatchNorm2d)
     inner = slice(1, -1)  # at the border the padding stood in for the constant
 
@@ -73,7 +73,7 @@ def test_more_is_lost_without_it():
     found, wanted = prunable(model), answers(model, model.module)
     units = {"stem.0": range(0, 16, 2), "left.0": range(0, 16, 2)}
     with_it, without = (
-        (answers(model, Compensation(model, found, TinyTask(), count).cut(units)) - wanted).square().mean()
+        (answers(model, Compensation(model, found, TinyTask(), count, 32).cut(units)) - wanted).square().mean()
         for count in (64, 0)
     )
     assert with_it < 0.5 * without
@@ -81,6 +81,6 @@ def test_more_is_lost_without_it():
 
 def test_the_whole_network_is_untouched(copied):
     before = {name: tensor.clone() for name, tensor in copied.module.state_dict().items()}
-    Compensation(copied, prunable(copied), TinyTask(), 64).cut({"hidden": range(4)})
+    Compensation(copied, prunable(copied), TinyTask(), 64, 32).cut({"hidden": range(4)})
     assert all(torch.equal(before[name], tensor) for name, tensor in copied.module.state_dict().items())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in copied.module.modules())

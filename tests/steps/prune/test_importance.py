@@ -17,7 +17,7 @@ KINDS = ("l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random")
 
 
 def of(kind, model=MODEL, found=FOUND, seed=0):
-    return scores(kind, model, found, TinyTask(), 32, seed)
+    return scores(kind, model, found, TinyTask(), 32, seed, 16)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,5 +106,5 @@ def test_the_rows_of_a_convolution_in_groups_are_those_of_its_channels():
                 part.weight.fill_(1.0)
         model.module.body[0].weight[:8, 2] = 0  # the third channel of the first group: unit 2 of the stem
         model.module.body[0].weight[24:, 1] = 0
-    found, _ = scores("l1", model, structure, TinyTask(), 8, 0)
+    found, _ = scores("l1", model, structure, TinyTask(), 8, 0, 8)
     assert found["stem.0"].argsort()[:2].sort().values.tolist() == [1, 2]

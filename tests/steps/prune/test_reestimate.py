@@ -24,4 +24,4 @@ def test_statistics_are_those_of_the_samples():
 
 def test_a_network_without_batch_norm_stays_as_it_is():
     model = tiny()
-    assert reestimate(model, torch.nn.Sequential(torch.nn.Linear(2, 2)), TinyTask(), 8) == 0
+    assert reestimate(model, torch.nn.Sequential(torch.nn.Linear(2, 2)), TinyTask(), 8, 8) == 0

@@ -75,28 +75,30 @@ def _carve(layer: nn.Module, side: Side, index: Tensor, knife: _Knife) -> None:
             layer.out_features = count
         else:
             layer.in_features = count
-    elif isinstance(layer, nn.modules.batchnorm._NormBase):  # batch and instance norm
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            knife.cut(layer, name, 0, index)
-        layer.num_features = count
-    elif isinstance(layer, nn.LayerNorm):
-        for name in ("weight", "bias"):
-            knife.cut(layer, name, 0, index)
-        layer.normalized_shape = (count,)
-    elif isinstance(layer, nn.GroupNorm):
-        for name in ("weight", "bias"):
-            knife.cut(layer, name, 0, index)
-        if layer.num_groups == layer.num_channels:
-            layer.num_groups = count
-        layer.num_channels = count
-    elif isinstance(layer, nn.PReLU):
-        knife.cut(layer, "weight", 0, index)
-        layer.num_parameters = count
     elif isinstance(layer, nn.Embedding):
         knife.cut(layer, "weight", 1, index)
         layer.embedding_dim = count
     elif isinstance(layer, nn.LSTM):
         _recurrent(layer, side, index, knife)
+    else:
+        _per_channel(layer, index, knife)
+
+
+def _per_channel(layer: nn.Module, index: Tensor, knife: _Knife) -> None:
+    """Norms and learned slopes: a number for each channel in every tensor."""
+    count = len(index)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        knife.cut(layer, name, 0, index)
+    if isinstance(layer, nn.modules.batchnorm._NormBase):  # batch and instance norm
+        layer.num_features = count
+    elif isinstance(layer, nn.LayerNorm):
+        layer.normalized_shape = (count,)
+    elif isinstance(layer, nn.GroupNorm):
+        if layer.num_groups == layer.num_channels:
+            layer.num_groups = count
+        layer.num_channels = count
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = count
     else:
         raise TypeError(f"{type(layer).__name__} has no channels")
 

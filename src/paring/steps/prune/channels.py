@@ -30,7 +30,7 @@ class ChannelsConfig(StepConfig):
     parameters: float | None = Field(None, gt=0, lt=1)
     """Share of the parameters that stays."""
     latency: str | None = None
-    """The most that one inference may take on the first target, as a time (`0.2 ms`) or of the model before (`0.6x`)."""
+    """The most that one inference may take on the first target, a time (`0.2 ms`) or of the model before (`0.6x`)."""
     size: str | None = None
     """The most that the file of the first target may take, e.g. `400 KiB`."""
     importance: Literal["l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"] = "l2"
@@ -49,11 +49,11 @@ class ChannelsConfig(StepConfig):
     keep: tuple[str, ...] = ()
     """Patterns of layers that keep their channels, and with them all that depend on these."""
     samples: int | None = Field(None, ge=2)
-    """Calibration samples of the scan; None for as many as half a minute allows, between 8 and 256."""
+    """Calibration samples of the scan; None for 8 to 256, fewer of a larger network, so that it ends in good time."""
     compensate: bool = True
-    """Whether layers that read the channels are refitted to do without (256 calibration samples)."""
+    """Whether layers that read the channels are refitted to do without them (16 to 256 calibration samples)."""
     reestimate: bool = True
-    """Whether batch norms take their statistics anew (1024 calibration samples)."""
+    """Whether batch norms take their statistics anew (32 to 1024 calibration samples)."""
     rounds: int = Field(1, ge=1)
     """Cuts, each by the same factor, on the way to the budget; `recover` follows each of them."""
     recover: RecoverConfig | None = None
@@ -87,8 +87,8 @@ class PruneChannels:
         """The model with fewer channels.
 
         Raises:
-            ParingError: the model is quantized, nothing of it can be cut, a pattern matches no layer, the budget needs a
-                target and there is none, or it cannot be met: the message says what can.
+            ParingError: the model is quantized, nothing of it can be cut, a pattern matches no layer, the budget needs
+                a target and there is none, or it cannot be met: the message says what can.
         """
         self._refuse(model)
         from paring.steps.prune.rounds import pruned

@@ -3,14 +3,14 @@
 Removed inputs are regressed on the kept ones, x_R ≈ A x_K + b with A = Σ_RK Σ_KK⁻¹ and b = μ_R − A μ_K, by least
 squares over all places of some calibration samples; then W_K ← W_K + W_R A, and W_R b joins the bias. He et al. 2017,
 "Channel Pruning for Accelerating Very Deep Neural Networks", arXiv:1707.06168, equation 5, fits the weights of the
-reading layer so; with one A for all of its kernel, as Kim et al. 2020, "Neuron Merging", arXiv:2010.13160, section 3, it
-takes covariances of channels alone, which are found once and serve every cut. No labels, no training.
+reading layer so; with one A for all of its kernel, as Kim et al. 2020, "Neuron Merging", arXiv:2010.13160, section 3,
+it takes covariances of channels alone, which are found once and serve every cut. No labels, no training.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class Compensation:
         batch_size: in a pass.
     """
 
-    def __init__(self, model: Model, structure: Structure, task: Task, samples: int, batch_size: int = 32) -> None:
+    def __init__(self, model: Model, structure: Structure, task: Task, samples: int, batch_size: int) -> None:
         self._module, self._structure = model.module, structure
         readers = {
             name: layer
@@ -87,6 +87,8 @@ class Compensation:
 
     def _mend(self, found: nn.Module, name: str, channels: Sequence[int], kept: Kept) -> None:
         moments, layer = self._moments[name], found.get_submodule(name)
+        weight = layer.get_parameter("weight")
+        strides = prod(layer.stride) if isinstance(layer, nn.modules.conv._ConvNd) and layer.transposed else None
         stay = torch.tensor(channels)
         gone = torch.tensor(sorted(set(range(len(moments.sum))) - set(channels)))
         covariance, mean = moments.covariance, moments.mean
@@ -95,24 +97,24 @@ class Compensation:
         told = torch.linalg.solve(among, covariance[stay][:, gone]).T  # A
         offset = mean[gone] - told @ mean[stay]
         with torch.no_grad():
-            whole = self._module.get_submodule(name).weight.detach().double()
-            axis = 0 if isinstance(layer, nn.modules.conv._ConvNd) and layer.transposed else 1
+            whole = self._module.get_parameter(f"{name}.weight").detach().double()
+            axis = 1 if strides is None else 0
             out = kept.get((name, "out"))
             if out is not None:
                 whole = whole.index_select(1 - axis, torch.tensor(out))
-            lost = whole.index_select(axis, gone).movedim(axis, -1)
-            layer.weight.add_((lost @ told).movedim(-1, axis).to(layer.weight.dtype))
-            shift = lost @ offset  # of each output, and each place of the kernel
-            shift = shift.movedim(1 - axis if axis else 0, 0).flatten(1).sum(1) if shift.ndim > 1 else shift
-            self._shift(found, name, layer, shift)
+            lost = whole.index_select(axis, gone).movedim(axis, -1)  # outputs, places of the kernel, inputs
+            weight.add_((lost @ told).movedim(-1, axis).to(weight.dtype))
+            shift = (lost @ offset).reshape(len(lost), -1).sum(1)
+            self._shift(found, name, layer, shift / (strides or 1))  # a transposed kernel spreads over its stride
 
     def _shift(self, found: nn.Module, name: str, layer: nn.Module, shift: Tensor) -> None:
-        if layer.bias is not None:
-            layer.bias.add_(shift.to(layer.bias.dtype))
+        bias = layer.bias
+        if isinstance(bias, nn.Parameter):
+            bias.add_(shift.to(bias.dtype))
         elif name in self._norms:
-            norm = found.get_submodule(self._norms[name])
-            if len(norm.running_mean) == len(shift):
-                norm.running_mean = norm.running_mean - shift.to(norm.running_mean.dtype)
+            mean = found.get_buffer(f"{self._norms[name]}.running_mean")
+            if len(mean) == len(shift):
+                mean.sub_(shift.to(mean.dtype))
 
 
 def _linear(layer: nn.Module) -> bool:

@@ -8,7 +8,7 @@ every group is put to the proof before it is offered: see `paring.steps.prune.pr
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -109,7 +109,7 @@ def find(model: Model) -> Structure:
         for item in graph.get_pruning_group(root, pruner.prune_out_channels, list(range(width))).items:
             target, channels, of_root = item.dep.target.module, item.idxs, item.root_idxs
             places = _places(graph, item.dep, names, sizes, axes)
-            reason = _obstacle(target, places, axes)
+            reason = _obstacle(target, places)
             for channel, source in zip(channels, of_root, strict=True):
                 if any(channel >= sizes[place] for place in places):
                     continue  # zeros that padding put beside a narrower layer's channels
@@ -156,15 +156,15 @@ def _places(
     return found
 
 
-def _obstacle(target: Any, places: Sequence[tuple[str, Side]], axes: Mapping[str, int]) -> str | None:
+def _obstacle(target: Any, places: Sequence[tuple[str, Side]]) -> str | None:
     """Why channels that reach this layer cannot be cut."""
     if type(target).__name__ == "_OutputOp":
         return "its channels are the network's answers"
     if isinstance(target, ATTENTION):
         return "its channels run through nn.MultiheadAttention, whose width is that of its heads"
-    if isinstance(target, nn.LSTM) and ("out" in [side for _, side in places]):
-        if target.num_layers > 1 or target.bidirectional or target.proj_size:
-            return "its channels are the state of an LSTM with several layers or directions"
+    state = isinstance(target, nn.LSTM) and "out" in [side for _, side in places]
+    if state and (target.num_layers > 1 or target.bidirectional or target.proj_size):
+        return "its channels are the state of an LSTM with several layers or directions"
     if isinstance(target, nn.LayerNorm) and len(target.normalized_shape) > 1:
         return "its channels are normalized together with other dimensions"
     return None

@@ -23,7 +23,7 @@ Scores = Mapping[str, Tensor]  # group -> float64, shape (units,)
 
 
 def scores(
-    kind: str, model: Model, structure: Structure, task: Task, samples: int, seed: int, batch_size: int = 32
+    kind: str, model: Model, structure: Structure, task: Task, samples: int, seed: int, batch_size: int
 ) -> tuple[Scores, Mapping[str, str]]:
     """Scores of every group; and layer -> why it has none.
 
@@ -100,7 +100,7 @@ def _passes(layer: nn.Module) -> bool:
     return isinstance(layer, nn.modules.conv._ConvNd) and one_input_each(layer)
 
 
-def _tapped(seen: list[Tensor], layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+def _tapped(seen: list[Tensor], _: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """Gives the layer an input of its own, so that its gradient is of what goes through this layer alone."""
     own = given[0] * 1.0
     seen.append(own if own.requires_grad else own.detach().requires_grad_())
@@ -145,8 +145,8 @@ def _scales(module: nn.Module, group: Group, structure: Structure) -> Iterable[t
     for place in group.members:
         if place[0] not in structure.axes:
             layer = module.get_submodule(place[0])
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.weight is not None:
-                yield place, layer.weight.detach()[:, None]
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.affine:
+                yield place, layer.get_parameter("weight").detach()[:, None]
 
 
 def _rows(module: nn.Module, group: Group, structure: Structure) -> Iterable[tuple[tuple[str, Side], Tensor]]:
@@ -157,7 +157,7 @@ def _rows(module: nn.Module, group: Group, structure: Structure) -> Iterable[tup
             continue
         layer = module.get_submodule(name)
         if isinstance(layer, nn.LSTM):
-            weight = layer.weight_ih_l0.detach()
+            weight = layer.get_parameter("weight_ih_l0").detach()
             yield place, weight.T if side == "in" else torch.cat(weight.chunk(4), 1)
         elif isinstance(layer, nn.Linear):
             yield place, layer.weight.detach() if side == "out" else layer.weight.detach().T
@@ -166,5 +166,5 @@ def _rows(module: nn.Module, group: Group, structure: Structure) -> Iterable[tup
             if (side == "out") is not layer.transposed:
                 yield place, weight.flatten(1)
             else:  # the second dimension runs over the channels of one group only
-                apart = weight.flatten(2).unflatten(0, (layer.groups, -1))
+                apart = weight.reshape(layer.groups, len(weight) // layer.groups, weight.shape[1], -1)
                 yield place, apart.transpose(1, 2).flatten(0, 1).flatten(1)

@@ -1,9 +1,9 @@
 """Proof that groups can be cut: the smaller network computes what the whole one does without those channels.
 
-Tracing sees what passes gradients, not what an operator does to channels: a reshape into attention heads, a softmax over
-channels or a shuffle of them look like any elementwise work. So every group is cut in half once and compared with the
-uncut network whose layers do not read those channels (their columns of weights are 0). Both must agree at every layer
-with weights, on random inputs; a group that does not is left as it is, with the reason.
+Tracing sees what passes gradients, not what an operator does to channels: a reshape into attention heads, a softmax
+over channels or a shuffle of them look like any elementwise work. So every group is cut in half once and compared with
+the uncut network whose layers do not read those channels (their columns of weights are 0). Both must agree at every
+layer with weights, on random inputs; a group that does not is left as it is, with the reason.
 """
 
 import copy
@@ -120,9 +120,9 @@ def _deaf(module: nn.Module, kept: Kept, structure: Structure) -> nn.Module:
             if isinstance(layer, nn.Linear) and side == "in":
                 layer.weight[:, gone] = 0
             elif isinstance(layer, nn.LSTM):
-                (layer.weight_ih_l0 if side == "in" else layer.weight_hh_l0)[:, gone] = 0
-                if side == "in" and layer.bidirectional:
-                    layer.weight_ih_l0_reverse[:, gone] = 0
+                read = "weight_ih_l0" if side == "in" else "weight_hh_l0"
+                for weight in (read, f"{read}_reverse") if layer.bidirectional else (read,):
+                    layer.get_parameter(weight)[:, gone] = 0
             elif isinstance(layer, nn.modules.conv._ConvNd) and side == "in" and not one_input_each(layer):
                 if layer.transposed:
                     layer.weight[gone] = 0
@@ -132,14 +132,13 @@ def _deaf(module: nn.Module, kept: Kept, structure: Structure) -> nn.Module:
     return found
 
 
-def _norm(layer: nn.Module, x: Tensor, output: Tensor, stay: Tensor) -> Tensor:
+def _norm(layer: nn.LayerNorm | nn.GroupNorm, x: Tensor, output: Tensor, stay: Tensor) -> Tensor:
     """A norm over the channels that stay; the others are what they were, nothing reads them."""
     weight, bias = (None if one is None else one[stay] for one in (layer.weight, layer.bias))
     if isinstance(layer, nn.GroupNorm):
         groups = len(stay) if layer.num_groups == layer.num_channels else layer.num_groups
         return output.index_copy(1, stay, group_norm(x[:, stay], groups, weight, bias, layer.eps))
-    assert isinstance(layer, nn.LayerNorm)
-    size = layer.normalized_shape
+    size = list(layer.normalized_shape)
     for axis in (-1, 1):  # some subclasses normalize along the channels of an image
         if x.shape[axis] == size[0]:
             whole = layer_norm(x.movedim(axis, -1), size, layer.weight, layer.bias, layer.eps).movedim(-1, axis)

@@ -12,7 +12,7 @@ from paring.core.task import Task
 from paring.train.forward import forward
 
 
-def reestimate(model: Model, module: nn.Module, task: Task, samples: int, batch_size: int = 64) -> int:
+def reestimate(model: Model, module: nn.Module, task: Task, samples: int, batch_size: int) -> int:
     """Sets running mean and variance of every batch norm of `module` to those of calibration samples, in place.
 
     Args:

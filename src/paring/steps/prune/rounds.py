@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
 from paring.core.errors import ParingError
 from paring.core.model import Event, Model, Skipped
 from paring.core.step import Context
-from paring.steps.prune import goal, importance, scan, shapes, widths
+from paring.measure import cost
+from paring.steps.prune import effort, goal, importance, scan, shapes, widths
 from paring.steps.prune.channels import ChannelsConfig
 from paring.steps.prune.choices import choices
 from paring.steps.prune.compensate import Compensation
@@ -19,7 +21,8 @@ from paring.steps.prune.proof import prunable
 from paring.steps.prune.reestimate import reestimate
 from paring.train.recovery import recover
 
-COMPENSATED, REESTIMATED, JUDGED = 256, 1024, 256  # calibration samples
+# calibration samples, at most and at least
+COMPENSATED, REESTIMATED, JUDGED, SCANNED = (256, 16), (1024, 32), (256, 16), (256, 8)
 
 
 def pruned(model: Model, config: ChannelsConfig, context: Context, where: str) -> Model:
@@ -64,9 +67,10 @@ class Cut:
         self.uncut, self._config, self._context, self.where = model, config, context, where
         whole = prunable(model)
         self.structure: Structure = chosen(model, whole, config.only, config.keep, where)
-        samples = min(JUDGED, context.task.size("calibration"))
+        self._macs = float(cost.macs(model))
+        self._batch = effort.batch(self._macs)
         self.scores, missing = importance.scores(
-            config.importance, model, self.structure, context.task, samples, context.seed
+            config.importance, model, self.structure, context.task, self._samples(JUDGED), context.seed, self._batch
         )
         groups = tuple(group for group in self.structure.groups if group.name in self.scores)
         self.structure = replace(self.structure, groups=groups)
@@ -103,10 +107,11 @@ class Cut:
         return widths.least_loss(costs, self.allowed, self.curves, limit)
 
     @cached_property
-    def curves(self) -> dict[str, NDArray]:
+    def curves(self) -> dict[str, NDArray[np.float64]]:
         """Group -> the loss at each width that is allowed."""
-        samples = self._config.samples or scan.samples_for(self.costs("macs").total, scan.passes(self.allowed))
-        losses = scan.Losses(self.uncut, self._context.task, samples)
+        most, least = SCANNED
+        samples = effort.samples(effort.SCAN, self._macs, scan.passes(self.allowed), least, most)
+        losses = scan.Losses(self.uncut, self._context.task, self._config.samples or samples, self._batch)
         points = scan.scan(self.structure, self.scores, self.allowed, self._cutter.cut, losses, self._context.progress)
         return {name: scan.curve(points[name], self.allowed[name]) for name in self.allowed}
 
@@ -119,13 +124,16 @@ class Cut:
         }
         module = self._cutter.cut(units)
         if self._config.reestimate:
-            reestimate(self.uncut, module, self._context.task, REESTIMATED)
+            reestimate(self.uncut, module, self._context.task, self._samples(REESTIMATED), self._batch)
         return replace(self.uncut, module=module)
 
     @cached_property
     def _cutter(self) -> Compensation:
-        samples = COMPENSATED if self._config.compensate else 0
-        return Compensation(self.uncut, self.structure, self._context.task, samples)
+        samples = self._samples(COMPENSATED) if self._config.compensate else 0
+        return Compensation(self.uncut, self.structure, self._context.task, samples, self._batch)
+
+    def _samples(self, bounds: tuple[int, int]) -> int:
+        return effort.samples(effort.PASS, self._macs, 1, bounds[1], bounds[0])
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,6 @@ class _Budget:
         """The budget of a configuration, in the units of what is counted or measured."""
         limit = goal.limit(config.latency, config.size, where)
         if limit is None:
-            from paring.measure import cost
-
             measure: Measure = "macs" if config.macs is not None else "parameters"
             before = float(cost.macs(model) if measure == "macs" else cost.parameters(model))
             share = config.macs or config.parameters or 1.0
@@ -198,8 +204,6 @@ class _Budget:
 
     def told(self, before: Model, after: Model) -> str:
         """What became of the costs."""
-        from paring.measure import cost
-
         shares = [
             f"{name} {count(before):,} → {count(after):,} ({100 * count(after) / count(before):.1f} %)"
             for name, count in (("MACs", cost.macs), ("parameters", cost.parameters))
@@ -222,5 +226,3 @@ class _Budget:
 
 def _amount(value: float, unit: str) -> str:
     return f"{value / 1024:.1f} KiB" if unit == "bytes" else f"{value:.3g} {unit}"
-
-

@@ -24,8 +24,6 @@ from paring.train.simulate import laid_out
 
 Cut = Callable[[Mapping[str, Sequence[int]]], nn.Module]  # group -> units that stay -> the smaller network
 SHARES = (0.75, 0.5, 0.25)  # of a group's units that stay, and the fewest that may
-_WORK = 4e10  # multiply–accumulates of a whole scan: half a minute on two cores
-_FEWEST, _MOST = 8, 256  # samples
 
 
 class Losses:
@@ -38,7 +36,7 @@ class Losses:
         batch_size: in a pass.
     """
 
-    def __init__(self, model: Model, task: Task, samples: int, batch_size: int = 64) -> None:
+    def __init__(self, model: Model, task: Task, samples: int, batch_size: int) -> None:
         self._model, self._classes = model, bool(task.labels)
         device = next((one.device for one in model.module.parameters()), torch.device("cpu"))
         batches = task.batches("calibration", batch_size, limit=samples)
@@ -84,11 +82,6 @@ def widths_to_scan(allowed: Sequence[int]) -> list[int]:
     return sorted({*wanted, allowed[0]} - {allowed[-1]}, reverse=True)
 
 
-def samples_for(macs: float, passes: int) -> int:
-    """Samples that a scan may take so that it ends in good time: few of a large network, as each tells more."""
-    return int(min(_MOST, max(_FEWEST, _WORK / max(macs * passes, 1.0))))
-
-
 def scan(
     structure: Structure, scores: Scores, allowed: Mapping[str, Sequence[int]], cut: Cut, losses: Losses,
     progress: Progress,
@@ -114,5 +107,3 @@ def curve(points: Mapping[int, float], allowed: Sequence[int]) -> NDArray[np.flo
 def passes(allowed: Mapping[str, Sequence[int]]) -> int:
     """How many networks a scan compares."""
     return sum(len(widths_to_scan(one)) for one in allowed.values())
-
-

@@ -59,7 +59,7 @@ def least_loss(
     names = [group.name for group in costs.groups]
     table, losses = [list(allowed[name]) for name in names], [curves[name] for name in names]
     now = {name: one[-1] for name, one in zip(names, table, strict=True)}
-    best: tuple[float, dict[str, int]] | None = None
+    best: tuple[float, dict[str, int]] = (np.inf, now)
     start = costs.of(now)
     if start <= limit:
         return now
@@ -68,10 +68,8 @@ def least_loss(
         fitting = _fitted(costs, names, table, losses, now, limit) if target <= limit else None
         if fitting is not None:
             value = sum(float(losses[i][table[i].index(fitting[name])]) for i, name in enumerate(names))
-            if best is None or value < best[0]:
-                best = value, fitting
+            best = min(best, (value, fitting), key=lambda one: one[0])
             now = fitting
-    assert best is not None
     return best[1]
 
 
@@ -80,7 +78,9 @@ def _round(
     now: Mapping[str, int], target: float,
 ) -> dict[str, int]:  # fmt: skip
     """One knapsack, its costs taken at the present widths."""
-    near = [[i for i, units in enumerate(one) if _near(units, now[n], one)] for n, one in zip(names, table, strict=True)]
+    near = [
+        [i for i, units in enumerate(one) if _near(units, now[n], one)] for n, one in zip(names, table, strict=True)
+    ]
     options = [[one[i] for i in keep] for one, keep in zip(table, near, strict=True)]
     alone = costs.alone(now, options)
     least = [float(row.min()) for row in alone]
