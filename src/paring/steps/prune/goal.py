@@ -92,28 +92,35 @@ def largest_share(at: Callable[[float], float], least: float, before: float, lim
     if before <= limit:
         return 1.0, before
     low: tuple[float, float] | None = None  # within the limit
-    high = (1.0, before)
+    above, high = (1.0, before), (1.0, before)  # the last two beyond it
     share = max(least, limit / before)
     for _ in range(TRIALS - 1):
         value = at(share)
         if value > limit:
-            high = min(high, (share, value))
+            above, high = high, (share, value)
             if share == least:
                 return share, value
         elif low is None or share > low[0]:
             low = share, value
         if low is not None and (low[1] >= _NEAR * limit or low[0] >= high[0]):
             return low
-        share = _next(low, high, least, limit)
+        share = _within(low, high, limit) if low is not None else _below(above, high, least, limit)
     if low is None:
         low = least, at(least)
     return low
 
 
-def _next(low: tuple[float, float] | None, high: tuple[float, float], least: float, limit: float) -> float:
-    if low is None:  # on the line to no cost at no share, and a little further
-        return max(least, 0.9 * high[0] * limit / high[1])
+def _within(low: tuple[float, float], high: tuple[float, float], limit: float) -> float:
+    """Where the line between both sides meets the limit, not too near to either."""
     (below, cheap), (above, dear) = low, high
     share = below + (above - below) * (limit - cheap) / max(dear - cheap, 1e-12)
     margin = 0.1 * (above - below)
     return min(max(share, below + margin), above - margin)
+
+
+def _below(above: tuple[float, float], high: tuple[float, float], least: float, limit: float) -> float:
+    """Where the line through two trials beyond the limit would meet it, and a little further."""
+    slope = (above[1] - high[1]) / max(above[0] - high[0], 1e-12)
+    if slope <= 0:  # noise, or a single trial
+        return max(least, high[0] / 2)
+    return max(least, min(0.95 * (high[0] - (high[1] - limit) / slope), 0.95 * high[0]))
