@@ -261,3 +261,18 @@ def test_a_second_cut_of_a_saved_one_replays(wide, context, tmp_path):
     loaded = saved.load(saved.save(twice, tmp_path / "twice.safetensors"))
     assert torch.equal(loaded(inputs)["output"], twice(inputs)["output"])
     keep_invariants(loaded)
+
+
+def test_a_recipe_measures_the_file_of_its_target(tmp_path):
+    import paring
+
+    recipe = {
+        "version": 1,
+        "model": "torch:paring.testing.structures:chain",
+        "data": "python:paring.testing.models:TinyTask",
+        "targets": ["litert"],
+        "steps": [{"prune.channels": {"size": "40 KiB", "round_to": 1, "samples": 16}}],
+    }
+    found = paring.compress(recipe, out=tmp_path / "run")
+    size = found.artifacts["litert"].stat().st_size
+    assert 0.9 * 40 * 1024 < size <= 40 * 1024

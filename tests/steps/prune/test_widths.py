@@ -32,7 +32,7 @@ def total(chosen, losses):
     return sum(float(losses[name][ALLOWED[name].index(units)]) for name, units in chosen.items())
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=4, max_size=4),
     st.sampled_from(["macs", "parameters"]),
