@@ -8,6 +8,7 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.channels": "paring.steps.prune.channels:PruneChannels",
         "prune.magnitude": "paring.steps.prune.magnitude:PruneMagnitude",
         "prune.movement": "paring.steps.prune.movement:PruneMovement",
         "prune.nm": "paring.steps.prune.nm:PruneNM",
@@ -20,6 +21,7 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.channels": "prune",
         "prune.magnitude": "prune",
         "prune.movement": "prune",
         "prune.nm": "prune",
