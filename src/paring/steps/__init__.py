@@ -8,6 +8,7 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.heads": "paring.steps.prune.heads:PruneHeads",
         "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
         "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
         "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
@@ -16,6 +17,7 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.heads": "train",
         "quantize.dynamic": "quantize",
         "quantize.float16": "quantize",
         "quantize.static": "quantize",

@@ -72,3 +72,26 @@ class StrangeNetwork(nn.Module):
 def strange_network() -> nn.Module:
     """A `StrangeNetwork`."""
     return StrangeNetwork()
+
+
+class TransformerNetwork(nn.Module):
+    """An image is read row by row, by two of torch's transformer layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=32, dropout=0.0, batch_first=True)
+        self.layers = nn.ModuleList([layer, nn.TransformerEncoderLayer(8, 2, 32, 0.0, batch_first=True)])
+        self.classifier = nn.Linear(8, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        x = image[:, 0]
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.classifier(x.mean(1))
+        return logits
+
+
+def transformer_network() -> nn.Module:
+    """A `TransformerNetwork`."""
+    return TransformerNetwork()
