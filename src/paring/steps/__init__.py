@@ -8,6 +8,7 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
         "prune.heads": "paring.steps.prune.heads:PruneHeads",
         "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
         "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
@@ -17,6 +18,7 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.blocks": "train",
         "prune.heads": "train",
         "quantize.dynamic": "quantize",
         "quantize.float16": "quantize",

@@ -28,6 +28,14 @@ class TinyNetwork(nn.Module):
 def tiny_network() -> nn.Module:
     """A `TinyNetwork` whose batch norms have seen data, so that folding them is put to the test."""
     network = TinyNetwork()
+    see_data(network)
+    with torch.no_grad():
+        network.classifier.weight.mul_(4.0)  # answers that differ from each other
+    return network
+
+
+def see_data(network: nn.Module) -> None:
+    """Draws statistics and factors of batch norms, in place, as if they had seen data."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low, high in (
@@ -37,9 +45,6 @@ def tiny_network() -> nn.Module:
             ):
                 assert tensor is not None
                 nn.init.uniform_(tensor, low, high)
-    with torch.no_grad():
-        network.classifier.weight.mul_(4.0)  # answers that differ from each other
-    return network
 
 
 class Strange(nn.Module):

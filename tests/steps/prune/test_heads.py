@@ -1,7 +1,6 @@
 """Attention heads and feed-forward units are cut out of transformers."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from paring import load
 from paring.core.errors import ParingError
 from paring.core.model import Model, Skipped
 from paring.core.step import Context
-from paring.core.target import one_sample
-from paring.core.task import Batch
 from paring.load import saved
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune import attention, gates
@@ -25,69 +22,13 @@ from paring.steps.prune.heads import HeadsConfig, PruneHeads
 from paring.targets.litert import LiteRT
 from paring.testing.models import TinyTask, quantized, tiny
 from paring.testing.steps import StepContract
+from paring.testing.transformers import FAMILIES, Drawn, drawn, family
 
-VIT = {
-    "image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 32, "intermediate_size": 64,
-    "num_hidden_layers": 2, "num_attention_heads": 4,
-}  # fmt: skip
-TEXT = {"vocab_size": 50, "max_position_embeddings": 32}
-BERT = {**TEXT, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-FAMILIES = {
-    "distilbert": {**TEXT, "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4},
-    "bert": BERT,
-    "mobilebert": {**BERT, "embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16},
-    "squeezebert": {
-        **BERT, "embedding_size": 32, **{f"{name}_groups": 2 for name in ("q", "k", "v", "intermediate", "output")},
-    },
-    "vit": VIT,
-    "deit": VIT,
-    "swin": {
-        "image_size": 16, "patch_size": 2, "num_channels": 1, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4],
-        "window_size": 4,
-    },
-    "mobilevit": {
-        "image_size": 32, "num_channels": 1, "hidden_sizes": [16, 16, 16], "num_attention_heads": 2,
-        "neck_hidden_sizes": [8, 8, 8, 8, 8, 8, 16],
-    },
-}  # fmt: skip
 SLOW = ["bert", "mobilebert", "squeezebert", "deit", "swin", "mobilevit"]
-
-
-def family(kind: str) -> Model:
-    """A small model of that kind, with weights so large that every layer counts in its answers."""
-    config = FAMILIES[kind]
-    edge = config.get("image_size")
-    model = load.open(f"hf:{kind}(config={config}, classes=10)", shape=(1, edge, edge) if edge else None)
-    chance = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.module.named_parameters():
-            norm = parameter.ndim == 1 and name.endswith("weight")
-            scale = 0.1 if parameter.ndim == 1 else 1.5 * parameter[0].numel() ** -0.5
-            parameter.copy_(torch.randn(parameter.shape, generator=chance) * scale + norm)
-    return replace(model, history=())
-
-
-class Drawn(TinyTask):
-    """Samples drawn at random for the inputs of a model."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def batches(self, split: Any, batch_size: int, **options: Any) -> Iterator[Batch]:
-        samples = [one_sample(self.model.inputs, seed) for seed in range(8)]
-        inputs = {name: torch.from_numpy(np.concatenate([one[name] for one in samples])) for name in samples[0]}
-        if "attention_mask" in inputs:
-            inputs["attention_mask"][:] = 1
-            inputs["attention_mask"][:4, -5:] = 0
-        yield Batch(inputs, torch.arange(8))
 
 
 def context(model: Model, folder: Path) -> Context:
     return Context(Drawn(model), LiteRT.limits, 0, model, folder)
-
-
-def drawn(model: Model) -> dict[str, torch.Tensor]:
-    return dict(next(Drawn(model).batches("test", 8)).inputs)
 
 
 class TestContract(StepContract):

@@ -1,0 +1,121 @@
+"""Whole residual blocks and transformer layers that the answers depend on least are taken out.
+
+By the answers that a network gives without each block, measured anew after each removal; or by block influence, Men et
+al. 2024, "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", arXiv:2403.03853, equation 1:
+1 − E cos(x, y) of what a block takes and gives, from one pass.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from paring.core.errors import ParingError
+from paring.core.model import Event, Model, Skipped
+from paring.core.step import Context, Phase, StepConfig
+from paring.steps.select import Choosable, select
+from paring.train.config import RecoverConfig
+
+if TYPE_CHECKING:
+    from paring.steps.prune.residual import Blocks
+
+
+class BlocksConfig(StepConfig):
+    """Options of `prune.blocks`; `count` or `macs`, not both.
+
+    Patterns are shell patterns on names of blocks (`stages.2.*`).
+
+    Attributes:
+        count: how many blocks go.
+        macs: the share of the multiply–accumulates that is to stay, at most; blocks go until it is reached.
+        importance: which go first: those without which the answers change least (`answers`), those that change least
+            what runs through them (`influence`, one pass instead of many), or any (`random`, a control).
+        samples: of the calibration split.
+        layers: patterns of what may go; every block if empty.
+        keep: patterns of what stays.
+        recover: how the network is trained afterwards; None leaves it as cut.
+    """
+
+    count: int | None = Field(default=None, ge=1)
+    macs: float | None = Field(default=None, gt=0, lt=1)
+    importance: Literal["answers", "influence", "random"] = "answers"
+    samples: int = Field(default=128, ge=1)
+    layers: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    recover: RecoverConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.count is None) == (self.macs is None):
+            raise ValueError("give count or macs: how many blocks go, or the share of the work that stays")
+        return self
+
+
+class PruneBlocks:
+    """`prune.blocks`. Contract: `paring.core.step.Step`."""
+
+    name: ClassVar[str] = "prune.blocks"
+    phase: ClassVar[Phase] = Phase.STRUCTURE
+    Config: ClassVar[type[StepConfig]] = BlocksConfig
+
+    def apply(self, model: Model, config: BlocksConfig, context: Context) -> Model:
+        """The model without some of its blocks.
+
+        Raises:
+            ParingError: the model is quantized or has no block that can go, the budget asks for more than can go, or
+                there are no calibration data.
+            UnknownName: a pattern matches no block.
+        """
+        from paring.steps.prune import removal, residual, shapes
+
+        if model.quantized:
+            raise ParingError(
+                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
+            )
+        blocks = residual.find(model)
+        chosen, skipped = self._chosen(blocks, config)
+        counted = removal.macs(model)
+        whole = counted(model.module)
+        budget = removal.Budget(config.count, counted, (config.macs or 0) * whole, "multiply–accumulates")
+        gone, moved = removal.Removal(model, chosen, config.importance, config.samples, context, self.name).run(budget)
+        module = copy.deepcopy(model.module)
+        for name in gone:
+            residual.remove(module, name)
+        distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
+        told = (
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone)}), which leaves "
+            f"{counted(module) / whole:.3f} of the multiply–accumulates and moves the answers by {distance}"
+        )
+        event = Event(self.name, config.model_dump(mode="json"), told, skipped)
+        result = shapes.cut(model, module, event)
+        if config.recover is None:
+            return result
+        from paring.train.recovery import recover
+
+        trained, more = recover(result, config.recover, context)
+        return replace(result, module=trained.module).told(f"; {more}")
+
+    def acts_on(self, model: Model) -> Mapping[str, str | None]:
+        """Blocks that can go, and those of their kind that cannot, with the reason."""
+        from paring.steps.prune import residual
+
+        blocks = residual.find(model)
+        reason = "a quantized model cannot be cut" if model.quantized else None
+        return {**blocks.refused, **dict.fromkeys(blocks.removable, reason)} if blocks.removable else {}
+
+    def _chosen(self, blocks: "Blocks", config: BlocksConfig) -> tuple[list[str], tuple[Skipped, ...]]:
+        """Blocks that may go; and those that the options choose, but that cannot."""
+        there = [Choosable(name) for name in (*blocks.removable, *blocks.refused)]
+        if not blocks.removable:
+            told = "; ".join(f"{name}: {why}" for name, why in list(blocks.refused.items())[:3])
+            raise ParingError(
+                f"has no block that could go{told and f' ({told})'}",
+                self.name,
+                "prune.channels makes layers narrower instead; blocks are entries of nn.Sequential or nn.ModuleList",
+            )
+        chosen = set(select(config.layers or ("*",), there, f"{self.name}: layers"))
+        chosen -= set(select(config.keep, there, f"{self.name}: keep"))
+        refused = [Skipped(name, why) for name, why in blocks.refused.items() if config.layers and name in chosen]
+        return [name for name in blocks.removable if name in chosen], tuple(refused)

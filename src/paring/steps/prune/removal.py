@@ -1,0 +1,194 @@
+"""Which blocks go: one after the other, until a budget is met."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, kl_div, log_softmax
+from torch.utils.flop_counter import FlopCounterMode
+
+from paring.core.errors import ParingError
+from paring.core.model import Model
+from paring.core.step import Context
+from paring.core.task import Batch
+from paring.steps.prune import residual
+from paring.train.forward import forward
+from paring.train.loop import derived_seed
+
+_BATCH = 32
+_IMAGE = 4  # dimensions of a tensor with channels on axis 1
+Importance = Literal["answers", "influence", "random"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When enough is gone.
+
+    Attributes:
+        blocks: so many; None where `cost` counts.
+        cost: of a network, e.g. its multiply–accumulates.
+        most: that it may be.
+        unit: of the cost, for people.
+    """
+
+    blocks: int | None
+    cost: Callable[[nn.Module], float]
+    most: float
+    unit: str
+
+    def met(self, module: nn.Module, gone: int) -> bool:
+        """Whether what is left is little enough."""
+        return gone >= self.blocks if self.blocks is not None else self.cost(module) <= self.most
+
+
+class Removal:
+    """Takes blocks out of a copy of a model; of each list at least one entry stays.
+
+    Args:
+        model: untouched.
+        blocks: names of those that may go.
+        importance: how they are ranked.
+        samples: of the calibration split that tell it.
+        context: of the step.
+        where: the step, for errors.
+
+    Raises:
+        ParingError: the calibration split is empty.
+    """
+
+    def __init__(
+        self, model: Model, blocks: Sequence[str], importance: Importance, samples: int, context: Context, where: str
+    ) -> None:
+        self._model, self._context, self._where = model, context, where
+        self._module = copy.deepcopy(model.module)
+        self._left = list(blocks)
+        samples = min(samples, context.task.size("calibration"))
+        if not samples:
+            raise ParingError("the calibration split is empty", where, "give the data set more training samples")
+        self._batches: list[Batch] = list(context.task.batches("calibration", _BATCH, limit=samples))
+        self._before = self._answers()
+        match importance:
+            case "answers":
+                self._rank: Mapping[str, float] | None = None
+            case "influence":
+                self._rank = self._influence()
+            case "random":
+                chance = torch.Generator().manual_seed(derived_seed(context.seed, where))
+                self._rank = dict(zip(blocks, torch.rand(len(blocks), generator=chance).tolist(), strict=True))
+
+    def run(self, budget: Budget) -> tuple[list[str], float]:
+        """Names of the blocks that go, in that order; and how far the answers moved.
+
+        Raises:
+            ParingError: the budget asks for more than can go.
+        """
+        gone: list[str] = []
+        saved = self._saved(budget)
+        self._refuse(budget, saved)
+        moved = 0.0
+        while not budget.met(self._module, len(gone)):
+            free = [name for name in self._left if residual.siblings(self._module, name) > 1]
+            if not free:
+                raise self._short(budget, len(gone), self._module)
+            if self._rank is None:
+                distance = self._distances(free)
+                name = min(free, key=lambda name: (distance[name] - moved) / saved[name])
+                moved = distance[name]
+            else:
+                name = min(free, key=self._rank.__getitem__)
+            residual.remove(self._module, name)
+            self._left.remove(name)
+            gone.append(name)
+        return gone, self._distance()
+
+    def _saved(self, budget: Budget) -> dict[str, float]:
+        """What each block costs; 1 for each where they are only counted."""
+        if budget.blocks is not None:
+            return dict.fromkeys(self._left, 1.0)
+        whole, saved = budget.cost(self._module), {}
+        for name in self._left:
+            with residual.without(self._module, name):
+                saved[name] = max(whole - budget.cost(self._module), 1e-9 * whole)
+        return saved
+
+    def _refuse(self, budget: Budget, saved: Mapping[str, float]) -> None:
+        """Raises ParingError if the budget is not met without all that can go."""
+        least = copy.deepcopy(self._module)
+        gone = 0
+        for name in sorted(saved, key=saved.__getitem__, reverse=True):
+            if residual.siblings(least, name) > 1:
+                residual.remove(least, name)
+                gone += 1
+        if (budget.blocks or 0) > gone or not budget.met(least, gone):
+            raise self._short(budget, gone, least)
+
+    def _short(self, budget: Budget, gone: int, least: nn.Module) -> ParingError:
+        if budget.blocks is not None:
+            found = f"{budget.blocks} blocks are to go, {gone} can"
+            remedy = f"count: {gone} or less" if gone else "choose other layers, or none"
+        else:
+            cost = budget.cost(least)
+            found = f"without all {gone} blocks that can go {cost:g} {budget.unit} are left, {budget.most:g} may be"
+            remedy = f"{cost / budget.cost(self._model.module):.3f} of the whole is the least; prune.channels does more"
+        return ParingError(f"{found} (of each list one stays)", self._where, remedy)
+
+    def _distances(self, blocks: Sequence[str]) -> dict[str, float]:
+        """How far the answers are from the first ones without each of the blocks."""
+        found = {}
+        with self._context.progress.bar("blocks", len(blocks)) as advance:
+            for name in blocks:
+                with residual.without(self._module, name):
+                    found[name] = self._distance()
+                advance(1, name)
+        return found
+
+    def _answers(self) -> Tensor:
+        """The first output for all samples, float32, batch first."""
+        name = self._model.outputs[0].name
+        with torch.inference_mode():
+            answers = [forward(self._model, self._module, batch.inputs)[name] for batch in self._batches]
+        return torch.cat(answers)
+
+    def _distance(self) -> float:
+        """How far the answers are from the first ones: KL divergence in nats, or squared relative distance."""
+        answers = self._answers()
+        if self._context.task.labels:
+            one, other = (log_softmax(tensor, -1) for tensor in (answers, self._before))
+            return float(kl_div(one, other, reduction="sum", log_target=True) / len(answers))
+        return float((answers - self._before).square().sum() / self._before.square().sum())
+
+    def _influence(self) -> dict[str, float]:
+        """1 − the mean cosine between what each block takes and gives, over pixels or tokens."""
+        sums, runs = dict.fromkeys(self._left, 0.0), dict.fromkeys(self._left, 0)
+
+        def watch(name: str, given: object, answer: object) -> None:
+            taken, found = residual.tensor_of(given), residual.tensor_of(answer)
+            if taken is not None and found is not None:
+                cosine = cosine_similarity(taken, found, dim=1 if taken.ndim == _IMAGE else -1)
+                sums[name] += float(1 - cosine.mean()) * len(taken)
+                runs[name] += len(taken)
+
+        with residual.watching(self._module, tuple(self._left), watch):
+            self._answers()
+        return {name: sums[name] / max(runs[name], 1) for name in self._left}
+
+
+def macs(model: Model) -> Callable[[nn.Module], float]:
+    """Counts the multiply–accumulates that a network of the model's inputs takes for a sample."""
+    inputs = [torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in model.inputs]
+
+    def count(module: nn.Module) -> float:
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # it hides a transformer layer in one operator
+        try:
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                module(*inputs)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+        flops: int = counter.get_total_flops()
+        return flops / 2  # a multiplication and an addition
+
+    return count

@@ -1,0 +1,243 @@
+"""Whole blocks are taken out of networks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from paring import load
+from paring.core.errors import ParingError
+from paring.core.model import Model
+from paring.core.step import Context
+from paring.load import saved
+from paring.steps import STEPS, keep_invariants
+from paring.steps.prune import residual
+from paring.steps.prune.blocks import BlocksConfig, PruneBlocks
+from paring.targets.litert import LiteRT
+from paring.testing.models import TinyTask, quantized
+from paring.testing.networks import see_data
+from paring.testing.steps import StepContract
+from paring.testing.transformers import FAMILIES, Drawn, drawn, family
+
+FREE = ["stages.0.0", "stages.0.1", "stages.0.2", "stages.1.1", "stages.1.2", "stages.2.1", "stages.2.2"]
+
+
+def resnet() -> Model:
+    """ResNet-20 for 8×8 gray images, with batch norms that have seen data."""
+    model = load.open("zoo:resnet20(classes=10)", shape=(1, 8, 8))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        see_data(model.module)
+    return model
+
+
+def idle(model: Model, *names: str) -> None:
+    """Lets blocks of a ResNet give what they take."""
+    for name in names:
+        norm = [part for part in model.module.get_submodule(name).modules() if isinstance(part, nn.BatchNorm2d)][-1]
+        nn.init.zeros_(norm.weight)
+        nn.init.zeros_(norm.bias)
+
+
+def images() -> dict[str, torch.Tensor]:
+    return dict(next(iter(TinyTask().batches("test", 5))).inputs)
+
+
+def context(model: Model, folder: Path) -> Context:
+    return Context(TinyTask(), LiteRT.limits, 0, model, folder)
+
+
+class TestContract(StepContract):
+    @pytest.fixture
+    def step(self):
+        return PruneBlocks()
+
+    @pytest.fixture
+    def config(self):
+        return BlocksConfig.model_validate(
+            {"count": 2, "samples": 32, "recover": {"steps": 2, "batch_size": 16, "teacher": "original"}}
+        )
+
+    @pytest.fixture
+    def model(self):
+        return resnet()
+
+
+@pytest.mark.parametrize("importance", ["answers", "influence"])
+def test_blocks_that_do_nothing_go_first_and_cost_nothing(importance: str, tmp_path: Path) -> None:
+    model = resnet()
+    idle(model, "stages.0.1", "stages.2.2", "stages.1.1")
+    config = BlocksConfig.model_validate({"count": 3, "importance": importance})
+    found = PruneBlocks().apply(model, config, context(model, tmp_path))
+    gone = set(residual.find(model).removable) - set(residual.find(found).removable)
+    assert gone == {"stages.0.1", "stages.2.2", "stages.1.1"}
+    torch.testing.assert_close(found(images())["output"], model(images())["output"])
+    assert "removed 3 of 7 blocks" in found.history[-1].changed
+
+
+def test_each_removal_is_judged_by_what_is_left(tmp_path: Path) -> None:
+    model = resnet()
+    found = PruneBlocks().apply(model, BlocksConfig(count=2, samples=64), context(model, tmp_path))
+    batch = next(iter(TinyTask().batches("calibration", 64)))
+    wanted = model(batch.inputs)["output"].log_softmax(-1)
+
+    def distance(*names: str) -> float:
+        module = load.open("zoo:resnet20(classes=10)", shape=(1, 8, 8)).module
+        module.load_state_dict(model.module.state_dict())
+        for name in names:
+            parent, _, last = name.rpartition(".")
+            del module.get_submodule(parent)._modules[last]
+        with torch.no_grad():
+            answers = module.eval()(batch.inputs["image"]).log_softmax(-1)
+        return float((wanted.exp() * (wanted - answers)).sum(-1).mean())
+
+    first = min(FREE, key=distance)
+    second = min((name for name in FREE if name != first), key=lambda name: distance(first, name))
+    assert f"({first}, {second})" in found.history[-1].changed
+    assert f"a KL divergence of {distance(first, second):.3g}" in found.history[-1].changed
+
+
+def test_a_share_of_the_work_stays(tmp_path: Path) -> None:
+    model = resnet()
+    found = PruneBlocks().apply(model, BlocksConfig(macs=0.7, samples=32), context(model, tmp_path))
+    # each block of 18 convolutions of one cost takes two of them; those of the first in stages 1 and 2, one and a half
+    gone = 7 - len(residual.find(found).removable)
+    assert gone == 3
+    event = found.history[-1].changed
+    left = float(event.partition("leaves ")[2].partition(" ")[0])
+    assert 0.6 < left <= 0.7
+    keep_invariants(found)
+
+
+def test_every_list_keeps_an_entry(tmp_path: Path) -> None:
+    model = resnet()
+    found = PruneBlocks().apply(model, BlocksConfig(count=6, importance="random"), context(model, tmp_path))
+    assert [len(stage) for stage in found.module.stages] == [1, 1, 1]
+    again = saved.load(saved.save(found, tmp_path / "found.safetensors"))
+    assert torch.equal(again(images())["output"], found(images())["output"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 7}, r"7 blocks are to go, 6 can \(of each list one stays\)\n  try: count: 6 or less"),
+        ({"macs": 0.1}, r"without all 6 blocks that can go .* are left"),
+        ({"count": 2, "layers": ["stages.1"]}, None),
+        ({"count": 2, "layers": ["stages.1"], "keep": ["stages.1.1"]}, "2 blocks are to go, 1 can"),
+        ({"count": 1, "layers": ["stages.1.0"]}, "1 blocks are to go, 0 can"),
+        ({"count": 1, "layers": ["stages.7"]}, "no layer is called 'stages.7'"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: dict[str, Any], message: str | None, tmp_path: Path) -> None:
+    config = BlocksConfig.model_validate({"importance": "influence", **options})
+    if message is None:
+        found = PruneBlocks().apply(resnet(), config, context(resnet(), tmp_path))
+        assert found.history[-1].skipped[0].layer == "stages.1.0"
+        assert "it takes (2, 16, 8, 8) and gives (2, 32, 4, 4)" in found.history[-1].skipped[0].reason
+    else:
+        with pytest.raises(ParingError, match=message):
+            PruneBlocks().apply(resnet(), config, context(resnet(), tmp_path))
+
+
+@pytest.mark.parametrize("options", [{}, {"count": 0}, {"count": 1, "macs": 0.5}, {"macs": 1.0}, {"macs": 0.0}])
+def test_such_options_there_are_not(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        BlocksConfig.model_validate(options)
+
+
+def test_networks_without_blocks_are_refused(tmp_path: Path) -> None:
+    model = load.open("torch:paring.testing.networks:tiny_network", shape=(1, 8, 8))
+    with pytest.raises(ParingError, match=r"has no block that could go \(stem"):
+        PruneBlocks().apply(model, BlocksConfig(count=1), context(model, tmp_path))
+    with pytest.raises(ParingError, match="a quantized model cannot be cut"):
+        PruneBlocks().apply(quantized(), BlocksConfig(count=1), context(model, tmp_path))
+
+
+class Gate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.squeeze(x).sigmoid()
+
+
+class Bypass(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gained: torch.Tensor = x + self.body(x)
+        return gained
+
+
+def test_only_what_adds_to_what_it_takes_is_a_block() -> None:
+    plain = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    nested = nn.Sequential(nn.Conv2d(4, 4, 1), Bypass(nn.Conv2d(4, 4, 1)))
+    chain = nn.Sequential(Bypass(nn.Conv2d(4, 4, 1)), nn.ReLU(), Bypass(nested))
+    model = load.open("zoo:resnet8(classes=10)", shape=(4, 8, 8))
+    model.module.stem = nn.Conv2d(4, 4, 1)
+    model.module.stages = nn.Sequential(plain, Gate(), chain)
+    model.module.classifier = nn.Linear(4, 10)
+    blocks = residual.find(model)
+    # of the chain each, not the chain as a whole; the one inside of another is its affair
+    assert blocks.removable == ("stages.2.0", "stages.2.2")
+    model.module.stages = nn.Sequential(plain, Gate())
+    refused = residual.find(model).refused
+    assert refused["stages.0"] == "nothing leads around its weights"
+    assert refused["stages.1"] == "it is a gate: without its weights it gives 0.5 times what it takes"
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_layer_of_every_family_of_transformers_goes(kind: str, tmp_path: Path) -> None:
+    model = family(kind)
+    around = Context(Drawn(model), LiteRT.limits, 0, model, tmp_path)
+    blocks = residual.find(model).removable
+    found = PruneBlocks().apply(model, BlocksConfig(count=1, samples=8), around)
+    assert set(residual.find(found).removable) < set(blocks)
+    answers = found(drawn(model))["output"]
+    assert not torch.allclose(answers, model(drawn(model))["output"])
+    again = saved.load(saved.save(found, tmp_path / "found.safetensors"))
+    assert torch.equal(again(drawn(model))["output"], answers)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "zoo:resnet8(classes=10)",
+        pytest.param("zoo:resnet56(classes=10)", marks=pytest.mark.slow),
+        pytest.param("zoo:mobilenet_v2(classes=10, width=0.25)", marks=pytest.mark.slow),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in FAMILIES),
+    ],
+)
+def test_the_file_answers_like_the_cut_network(entry: str, tmp_path: Path) -> None:
+    model = load.open(entry, shape=(1, 16, 16)) if ":" in entry else family(entry)
+    see_data(model.module)
+    around = Context(Drawn(model), LiteRT.limits, 0, model, tmp_path)
+    count = 1 if ":" not in entry else len(residual.find(model).removable) // 2 or 1
+    found = PruneBlocks().apply(model, BlocksConfig(count=count, importance="influence", samples=8), around)
+    runner = LiteRT().open(LiteRT().export(found, tmp_path / "found.tflite"))
+    answers = runner.run({name: tensor.numpy() for name, tensor in drawn(model).items()})["output"]
+    np.testing.assert_allclose(answers, found(drawn(model))["output"].numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_later_steps_keep_what_is_left(tmp_path: Path) -> None:
+    model = resnet()
+    found = PruneBlocks().apply(model, BlocksConfig(count=3, samples=32), context(model, tmp_path))
+    left = residual.find(found).removable
+    for name, options in {
+        "finetune": {"steps": 2, "batch_size": 16},
+        "quantize.static": {"calibration": {"samples": 16}},
+    }.items():
+        step = STEPS.load(name)()
+        later = step.apply(found, step.Config.model_validate(options), context(model, tmp_path))
+        keep_invariants(later)
+        if not later.quantized:
+            assert residual.find(later).removable == left
+        again = saved.load(saved.save(later, tmp_path / "later.safetensors"))
+        assert torch.equal(again(images())["output"], later(images())["output"])
