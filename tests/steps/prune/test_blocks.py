@@ -113,10 +113,10 @@ def test_a_share_of_the_work_stays(tmp_path: Path) -> None:
     keep_invariants(found)
 
 
-def test_every_list_keeps_an_entry(tmp_path: Path) -> None:
+def test_all_blocks_go_but_the_last_of_their_class(tmp_path: Path) -> None:
     model = resnet()
-    found = PruneBlocks().apply(model, BlocksConfig(count=6, importance="random"), context(model, tmp_path))
-    assert [len(stage) for stage in found.module.stages] == [1, 1, 1]
+    found = PruneBlocks().apply(model, BlocksConfig(count=7, importance="random"), context(model, tmp_path))
+    assert [len(list(stage.children())) for stage in found.module.get_submodule("stages").children()] == [0, 1, 1]
     again = saved.load(saved.save(found, tmp_path / "found.safetensors"))
     assert torch.equal(again(images())["output"], found(images())["output"])
 
@@ -124,8 +124,8 @@ def test_every_list_keeps_an_entry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": 7}, r"7 blocks are to go, 6 can \(of each list one stays\)\n  try: count: 6 or less"),
-        ({"macs": 0.1}, r"without all 6 blocks that can go .* are left"),
+        ({"count": 8}, r"8 blocks are to go, 7 can \(one of each list and class stays\)\n  try: count: 7 or less"),
+        ({"macs": 0.1}, r"without all 7 blocks that can go .* are left"),
         ({"count": 2, "layers": ["stages.1"]}, None),
         ({"count": 2, "layers": ["stages.1"], "keep": ["stages.1.1"]}, "2 blocks are to go, 1 can"),
         ({"count": 1, "layers": ["stages.1.0"]}, "1 blocks are to go, 0 can"),
@@ -147,6 +147,13 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str | None,
 def test_such_options_there_are_not(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         BlocksConfig.model_validate(options)
+
+
+def test_a_transformer_keeps_a_layer(tmp_path: Path) -> None:
+    model = family("vit")
+    around = Context(Drawn(model), LiteRT.limits, 0, model, tmp_path)
+    with pytest.raises(ParingError, match="2 blocks are to go, 1 can"):
+        PruneBlocks().apply(model, BlocksConfig(count=2), around)
 
 
 def test_networks_without_blocks_are_refused(tmp_path: Path) -> None:

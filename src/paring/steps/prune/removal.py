@@ -45,7 +45,7 @@ class Budget:
 
 
 class Removal:
-    """Takes blocks out of a copy of a model; of each list at least one entry stays.
+    """Takes blocks out of a copy of a model; of each class and list one stays (`residual.is_last`).
 
     Args:
         model: untouched.
@@ -90,7 +90,7 @@ class Removal:
         self._refuse(budget, saved)
         moved = 0.0
         while not budget.met(self._module, len(gone)):
-            free = [name for name in self._left if residual.siblings(self._module, name) > 1]
+            free = [name for name in self._left if not residual.is_last(self._module, name)]
             if not free:
                 raise self._short(budget, len(gone), self._module)
             if self._rank is None:
@@ -119,7 +119,7 @@ class Removal:
         least = copy.deepcopy(self._module)
         gone = 0
         for name in sorted(saved, key=saved.__getitem__, reverse=True):
-            if residual.siblings(least, name) > 1:
+            if not residual.is_last(least, name):
                 residual.remove(least, name)
                 gone += 1
         if (budget.blocks or 0) > gone or not budget.met(least, gone):
@@ -133,7 +133,7 @@ class Removal:
             cost = budget.cost(least)
             found = f"without all {gone} blocks that can go {cost:g} {budget.unit} are left, {budget.most:g} may be"
             remedy = f"{cost / budget.cost(self._model.module):.3f} of the whole is the least; prune.channels does more"
-        return ParingError(f"{found} (of each list one stays)", self._where, remedy)
+        return ParingError(f"{found} (one of each list and class stays)", self._where, remedy)
 
     def _distances(self, blocks: Sequence[str]) -> dict[str, float]:
         """How far the answers are from the first ones without each of the blocks."""

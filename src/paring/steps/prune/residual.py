@@ -72,9 +72,11 @@ def without(module: nn.Module, name: str) -> Iterator[None]:
         there.update(before)
 
 
-def siblings(module: nn.Module, name: str) -> int:
-    """How many entries the list of that one has."""
-    return len(module.get_submodule(name.rpartition(".")[0])._modules)
+def is_last(module: nn.Module, name: str) -> bool:
+    """Whether an entry is the last of an `nn.ModuleList`, which few loops do without, or the last of its class."""
+    entries, kind = module.get_submodule(name.rpartition(".")[0]), type(module.get_submodule(name))
+    alone = isinstance(entries, nn.ModuleList) and len(entries) == 1
+    return alone or sum(type(part) is kind for part in module.modules()) == 1
 
 
 @contextmanager
