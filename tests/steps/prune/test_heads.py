@@ -1,6 +1,7 @@
 """Attention heads and feed-forward units are cut out of transformers."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from paring import load
 from paring.core.errors import ParingError
 from paring.core.model import Model, Skipped
 from paring.core.step import Context
+from paring.core.task import Batch
 from paring.load import saved
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune import attention, gates
@@ -151,6 +153,38 @@ def test_a_unit_of_small_weights_is_of_small_magnitude(tmp_path: Path) -> None:
     for one in found:
         assert (scores[one.name] == 0).nonzero().flatten().tolist() == [1, one.count // 2 + 1]
         assert float(scores[one.name].norm()) == pytest.approx(1)
+
+
+def test_magnitude_is_the_norm_of_all_weights_of_a_unit(tmp_path: Path) -> None:
+    model = family("vit")
+    found, _ = attention.find(model.module)
+    scores = gates.scores(model, found, "magnitude", 1, context(model, tmp_path), "here")
+    for one in found:
+        wanted = torch.zeros(one.count, dtype=torch.float64)
+        for unit in range(one.count):
+            features = one.features(torch.tensor([unit]))
+            own = [model.module.get_parameter(f"{giver}.weight")[features] for giver in one.givers]
+            own.append(model.module.get_parameter(f"{one.taker}.weight")[:, features])
+            wanted[unit] = torch.cat([weight.flatten().double() for weight in own]).norm()
+        torch.testing.assert_close(scores[one.name], (wanted / wanted.norm()).detach())
+
+
+def test_every_sample_counts_alike_in_batches_of_any_size(tmp_path: Path) -> None:
+    model = family("vit")
+    found, _ = attention.find(model.module)
+
+    class Uneven(Drawn):
+        def batches(self, split: Any, batch_size: int, **options: Any) -> Iterator[Batch]:
+            for batch in super().batches(split, batch_size, **options):
+                for part in (slice(6), slice(6, 8)):
+                    inputs = {name: tensor[part] for name, tensor in batch.inputs.items()}
+                    yield Batch(inputs, batch.targets[part])
+
+    around = context(model, tmp_path)
+    whole = gates.scores(model, found, "taylor", 8, around, "here")
+    parts = gates.scores(model, found, "taylor", 8, replace(around, task=Uneven(model)), "here")
+    for name, score in whole.items():
+        torch.testing.assert_close(parts[name], score, rtol=1e-4, atol=1e-5)
 
 
 def test_over_all_layers_the_least_important_heads_go(tmp_path: Path) -> None:
