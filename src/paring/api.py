@@ -17,7 +17,7 @@ from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
-from paring.core.rundir import RunDirectory
+from paring.core.rundir import RunDirectory, key
 from paring.core.step import Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
@@ -34,6 +34,7 @@ from paring.targets import TARGETS
 
 if TYPE_CHECKING:
     from paring.diagnosis import Diagnosis
+    from paring.sensitivities import Sensitivity
 
 Source = Recipe | Mapping[str, Json] | str | Path
 Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
@@ -220,6 +221,56 @@ def diagnose(
     except MissingExtra as error:
         (progress or Silent()).note(f"no diagnosis.html: {error}")
     return found
+
+
+def sensitivity(
+    model: str,
+    data_name: str,
+    *,
+    weights: Path | None = None,
+    by: str = "channels",
+    ratios: Sequence[float] = (0.25, 0.5, 0.75, 0.9),
+    samples: int = 1000,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> "Sensitivity":
+    """How much each layer can lose; writes `sensitivity.json` and `.html`. Killed and called again it goes on.
+
+    Args:
+        model: as a recipe names it.
+        data_name: of the task.
+        weights: a safetensors file or a checkpoint of plain weights.
+        by: what is pruned: `channels`, or single `weights` by magnitude.
+        ratios: shares to prune, between 0 and 1.
+        samples: of the validation split.
+        out: folder of the results.
+        progress: shows how far it has come, and says beforehand how long it will take.
+
+    Raises:
+        ParingError: an unknown kind, a ratio out of range, no validation split.
+    """
+    from paring.sensitivities import measured  # here, as it needs torch-pruning
+
+    if by != "channels" and by != "weights":
+        raise UnknownName.of("kind of pruning", by, ["channels", "weights"], where="sensitivity")
+    task = _task(data_name, model)
+    opened = load.open(model, weights=weights, task=task)
+    run = RunDirectory(out or sensitivity_folder(model, by))
+    progress = progress or Silent()
+    with run.locked():
+        found = measured(opened, task, by, ratios, samples, run, progress)
+        with atomic.write(run.path / "sensitivity.json") as draft:
+            draft.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            report.write_sheet(found.sheet(), run.path / "sensitivity.html")
+        except MissingExtra as error:
+            progress.note(f"no sensitivity.html: {error}")
+    return found
+
+
+def sensitivity_folder(model: str, by: str) -> Path:
+    """Where the results of `sensitivity` lie if no folder is named."""
+    return Path("runs") / f"sensitivity-{by}-{key(model)[:8]}"
 
 
 def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:

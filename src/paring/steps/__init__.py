@@ -9,6 +9,7 @@ STEPS = Registry(
     {
         "finetune": "paring.steps.finetune:Finetune",
         "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
+        "prune.channels": "paring.steps.prune.channels:PruneChannels",
         "prune.heads": "paring.steps.prune.heads:PruneHeads",
         "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
         "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
@@ -18,8 +19,9 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
-        "prune.blocks": "train",
-        "prune.heads": "train",
+        "prune.blocks": "prune",
+        "prune.channels": "prune",
+        "prune.heads": "prune",
         "quantize.dynamic": "quantize",
         "quantize.float16": "quantize",
         "quantize.static": "quantize",
