@@ -1,5 +1,6 @@
 """Whole blocks are taken out of networks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 from paring import load
 from paring.core.errors import ParingError
 from paring.core.model import Model
-from paring.core.step import Context
+from paring.core.step import Context, Deployed
 from paring.load import saved
+from paring.measure import cost
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune import residual
 from paring.steps.prune.blocks import BlocksConfig, PruneBlocks
@@ -107,10 +109,50 @@ def test_a_share_of_the_work_stays(tmp_path: Path) -> None:
     # each block of 18 convolutions of one cost takes two of them; those of the first in stages 1 and 2, one and a half
     gone = 7 - len(residual.find(found).removable)
     assert gone == 3
-    event = found.history[-1].changed
-    left = float(event.partition("leaves ")[2].partition(" ")[0])
-    assert 0.6 < left <= 0.7
+    share = cost.macs(found) / cost.macs(model)
+    assert 0.6 < share <= 0.7
+    assert f"multiply–accumulates ({share:.3f})" in found.history[-1].changed
     keep_invariants(found)
+
+
+def test_the_work_that_a_block_saves_counts(tmp_path: Path) -> None:
+    model = load.open("zoo:mobilenet_v2(classes=10, width=0.25)", shape=(1, 16, 16))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        see_data(model.module)
+    around = Context(Drawn(model), LiteRT.limits, 0, model, tmp_path)
+    found = PruneBlocks().apply(model, BlocksConfig(macs=0.99), around)
+    whole = model(drawn(model))["output"].log_softmax(-1)
+    worth = {}
+    for name in residual.find(model).removable:
+        less = load.open("zoo:mobilenet_v2(classes=10, width=0.25)", shape=(1, 16, 16))
+        less.module.load_state_dict(model.module.state_dict())
+        residual.remove(less.module, name)
+        loss = (whole.exp() * (whole - less(drawn(model))["output"].log_softmax(-1))).sum(-1).mean()
+        worth[name] = float(loss) / (cost.macs(model) - cost.macs(less))
+    assert f"({min(worth, key=worth.__getitem__)})" in found.history[-1].changed
+
+
+def test_a_latency_is_measured_on_the_target(tmp_path: Path) -> None:
+    model = resnet()
+    measured = []
+
+    def deployed(given: Model) -> Deployed:
+        measured.append(given)
+        return Deployed(0.05 + 0.1 * len(residual.find(given).removable), 1000)  # 0.75 ms, 0.1 ms a block
+
+    around = replace(context(model, tmp_path), deployed=deployed)
+    found = PruneBlocks().apply(model, BlocksConfig(latency="0.5 ms", importance="influence"), around)
+    assert len(residual.find(found).removable) == 4
+    assert "leaves 0.45 of 0.75 ms (0.600)" in found.history[-1].changed
+    # the whole; a block of each of the three stages; the least, none to three gone; the result
+    assert len(measured) == 1 + 3 + 1 + 4 + 1
+    half = PruneBlocks().apply(model, BlocksConfig(latency="0.5x", importance="influence"), around)
+    assert len(residual.find(half).removable) == 3
+    with pytest.raises(ParingError, match=r"0.05 of 0.75 ms \(0.067\) are left, 0.03 may be"):
+        PruneBlocks().apply(model, BlocksConfig(latency="0.03 ms"), around)
+    with pytest.raises(ParingError, match="there is none here"):
+        PruneBlocks().apply(model, BlocksConfig(latency="0.5 ms"), context(model, tmp_path))
 
 
 def test_all_blocks_go_but_the_last_of_their_class(tmp_path: Path) -> None:
@@ -126,10 +168,10 @@ def test_all_blocks_go_but_the_last_of_their_class(tmp_path: Path) -> None:
     [
         ({"count": 8}, r"8 blocks are to go, 7 can \(one of each list and class stays\)\n  try: count: 7 or less"),
         ({"macs": 0.1}, r"without all 7 blocks that can go .* are left"),
-        ({"count": 2, "layers": ["stages.1"]}, None),
-        ({"count": 2, "layers": ["stages.1"], "keep": ["stages.1.1"]}, "2 blocks are to go, 1 can"),
-        ({"count": 1, "layers": ["stages.1.0"]}, "1 blocks are to go, 0 can"),
-        ({"count": 1, "layers": ["stages.7"]}, "no layer is called 'stages.7'"),
+        ({"count": 2, "only": ["stages.1"]}, None),
+        ({"count": 2, "only": ["stages.1"], "keep": ["stages.1.1"]}, "2 blocks are to go, 1 can"),
+        ({"count": 1, "only": ["stages.1.0"]}, "1 blocks are to go, 0 can"),
+        ({"count": 1, "only": ["stages.7"]}, "no layer is called 'stages.7'"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], message: str | None, tmp_path: Path) -> None:
@@ -143,7 +185,18 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str | None,
             PruneBlocks().apply(resnet(), config, context(resnet(), tmp_path))
 
 
-@pytest.mark.parametrize("options", [{}, {"count": 0}, {"count": 1, "macs": 0.5}, {"macs": 1.0}, {"macs": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"count": 0},
+        {"count": 1, "macs": 0.5},
+        {"macs": 1.0},
+        {"macs": 0.0},
+        {"latency": "2x"},
+        {"latency": "5 KiB"},
+    ],
+)
 def test_such_options_there_are_not(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         BlocksConfig.model_validate(options)

@@ -204,7 +204,7 @@ def test_patterns_choose_what_is_cut(tmp_path: Path) -> None:
     config = HeadsConfig(
         heads=1,
         feed_forward=0.5,
-        layers=("*.layers.1", "@feed_forward"),
+        only=("*.layers.1", "@feed_forward"),
         keep=("*.layers.1.mlp",),
         importance="magnitude",
     )
@@ -232,7 +232,7 @@ def test_torch_s_own_layers_become_narrower_but_keep_their_heads(tmp_path: Path)
         ("vit", {"heads": 0.4}, "heads do not divide so: 0.4 of 4 are 1.6"),
         ("vit", {"heads": 1, "scope": "global"}, "1 of 8\n  try: a number that can stay: 2 to 8"),
         ("squeezebert", {"heads": 1}, "1 of 4, which go 2 at a time"),
-        ("vit", {"heads": 2, "layers": ["*.mlp"]}, "nothing is chosen that heads could be taken from"),
+        ("vit", {"heads": 2, "only": ["*.mlp"]}, "nothing is chosen that heads could be taken from"),
         ("vit", {"heads": 2, "keep": ["decoder"]}, "no layer is called 'decoder'"),
     ],
 )

@@ -23,34 +23,47 @@ if TYPE_CHECKING:
 
 
 class BlocksConfig(StepConfig):
-    """Options of `prune.blocks`; `count` or `macs`, not both.
+    """Options of `prune.blocks`. Its budget is exactly one of `count`, `macs` and `latency`.
 
     Patterns are shell patterns on names of blocks (`stages.2.*`).
 
     Attributes:
         count: how many blocks go.
-        macs: the share of the multiply–accumulates that is to stay, at most; blocks go until it is reached.
+        macs: share of the multiply–accumulates that stays at most, e.g. 0.5.
+        latency: the most that one inference may take on the first target, as a time (`0.2 ms`) or of the model before
+            (`0.6x`).
         importance: which go first: those without which the answers change least (`answers`), those that change least
             what runs through them (`influence`, one pass instead of many), or any (`random`, a control).
         samples: of the calibration split.
-        layers: patterns of what may go; every block if empty.
+        only: patterns of what may go; every block if empty.
         keep: patterns of what stays.
         recover: how the network is trained afterwards; None leaves it as cut.
     """
 
     count: int | None = Field(default=None, ge=1)
     macs: float | None = Field(default=None, gt=0, lt=1)
+    latency: str | None = None
     importance: Literal["answers", "influence", "random"] = "answers"
     samples: int = Field(default=128, ge=1)
-    layers: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     recover: RecoverConfig | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        if (self.count is None) == (self.macs is None):
-            raise ValueError("give count or macs: how many blocks go, or the share of the work that stays")
+        given = [name for name in ("count", "macs", "latency") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) if given else "none is given"
+            raise ValueError(f"the budget is exactly one of count, macs and latency: {told}")
+        from paring.steps.prune import goal
+
+        goal.check(self.latency, None)
         return self
+
+    @property
+    def measures(self) -> bool:
+        """Whether the budget is measured on the target."""
+        return self.latency is not None
 
 
 class PruneBlocks:
@@ -76,17 +89,15 @@ class PruneBlocks:
             )
         blocks = residual.find(model)
         chosen, skipped = self._chosen(blocks, config)
-        counted = removal.macs(model)
-        whole = counted(model.module)
-        budget = removal.Budget(config.count, counted, (config.macs or 0) * whole, "multiply–accumulates")
+        budget = removal.budget(model, config.count, config.macs, config.latency, context, self.name)
         gone, moved = removal.Removal(model, chosen, config.importance, config.samples, context, self.name).run(budget)
         module = copy.deepcopy(model.module)
         for name in gone:
             residual.remove(module, name)
         distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
         told = (
-            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone)}), which leaves "
-            f"{counted(module) / whole:.3f} of the multiply–accumulates and moves the answers by {distance}"
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone)}), which moves the "
+            f"answers by {distance} and leaves {budget.told(module)}"
         )
         event = Event(self.name, config.model_dump(mode="json"), told, skipped)
         result = shapes.cut(model, module, event)
@@ -115,7 +126,7 @@ class PruneBlocks:
                 self.name,
                 "prune.channels makes layers narrower instead; blocks are entries of nn.Sequential or nn.ModuleList",
             )
-        chosen = set(select(config.layers or ("*",), there, f"{self.name}: layers"))
+        chosen = set(select(config.only or ("*",), there, f"{self.name}: only"))
         chosen -= set(select(config.keep, there, f"{self.name}: keep"))
-        refused = [Skipped(name, why) for name, why in blocks.refused.items() if config.layers and name in chosen]
+        refused = [Skipped(name, why) for name, why in blocks.refused.items() if config.only and name in chosen]
         return [name for name in blocks.removable if name in chosen], tuple(refused)

@@ -42,7 +42,7 @@ class HeadsConfig(StepConfig):
             (`random`, a control).
         scope: whether every layer loses its share, or the least important of all layers go, one of each layer staying.
         samples: of the calibration split, for `taylor`.
-        layers: patterns of what may be cut; everything if empty.
+        only: patterns of what may be cut; everything if empty.
         keep: patterns of what stays whole, and does not count in a share.
         recover: how the network is trained afterwards; None leaves it as cut.
     """
@@ -53,7 +53,7 @@ class HeadsConfig(StepConfig):
     importance: Literal["taylor", "magnitude", "random"] = "taylor"
     scope: Literal["layer", "global"] = "layer"
     samples: int = Field(default=256, ge=1)
-    layers: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     recover: RecoverConfig | None = None
 
@@ -125,7 +125,7 @@ class PruneHeads:
                 str(model.source),
                 "prune.channels or prune.blocks; `paring inspect` shows what a step acts on",
             )
-        chosen = set(select(config.layers or ("*",), there, f"{self.name}: layers"))
+        chosen = set(select(config.only or ("*",), there, f"{self.name}: only"))
         chosen -= set(select(config.keep, there, f"{self.name}: keep"))
         asked = {kind for kind in ("heads", "feed_forward") if getattr(config, kind) is not None}
         units = [one for one in found if one.name in chosen and one.kind in asked]

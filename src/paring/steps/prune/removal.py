@@ -2,19 +2,19 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, kl_div, log_softmax
-from torch.utils.flop_counter import FlopCounterMode
 
 from paring.core.errors import ParingError
-from paring.core.model import Model
+from paring.core.model import Event, Model
 from paring.core.step import Context
 from paring.core.task import Batch
-from paring.steps.prune import residual
+from paring.measure import cost
+from paring.steps.prune import goal, residual, shapes
 from paring.train.forward import forward
 from paring.train.loop import derived_seed
 
@@ -28,20 +28,49 @@ class Budget:
     """When enough is gone.
 
     Attributes:
-        blocks: so many; None where `cost` counts.
-        cost: of a network, e.g. its multiply–accumulates.
+        count: blocks that go; None where the cost counts.
+        cost: of what is left: multiply–accumulates, or ms on the target.
+        before: cost of the whole network.
         most: that it may be.
         unit: of the cost, for people.
     """
 
-    blocks: int | None
+    count: int | None
     cost: Callable[[nn.Module], float]
+    before: float
     most: float
     unit: str
 
     def met(self, module: nn.Module, gone: int) -> bool:
         """Whether what is left is little enough."""
-        return gone >= self.blocks if self.blocks is not None else self.cost(module) <= self.most
+        return gone >= self.count if self.count is not None else self.cost(module) <= self.most
+
+    def told(self, module: nn.Module) -> str:
+        """What a network costs, for people."""
+        now = self.cost(module)
+        return f"{now:.4g} of {self.before:.4g} {self.unit} ({now / self.before:.3f})"
+
+
+def budget(
+    model: Model, count: int | None, share: float | None, latency: str | None, context: Context, where: str
+) -> Budget:
+    """The budget of one of the three: blocks that go, the share of multiply–accumulates that stays, latency.
+
+    Raises:
+        ParingError: latency cannot be measured, because there is no target.
+    """
+    limit = goal.limit(latency, None, where)
+    if limit is None:
+        whole = cost.macs(model)
+        most = (share or 0.0) * whole
+        return Budget(count, lambda left: cost.macs(replace(model, module=left)), whole, most, "multiply–accumulates")
+
+    def measured(left: nn.Module) -> float:
+        cut = shapes.cut(model, left, Event(where, {}, "measured"))  # without invariants of what is gone
+        return goal.measured(cut, context.deployed, where).latency_ms
+
+    before = goal.measured(model, context.deployed, where).latency_ms
+    return Budget(None, measured, before, limit.value * (before if limit.relative else 1.0), limit.unit)
 
 
 class Removal:
@@ -105,13 +134,19 @@ class Removal:
         return gone, self._distance()
 
     def _saved(self, budget: Budget) -> dict[str, float]:
-        """What each block costs; 1 for each where they are only counted."""
-        if budget.blocks is not None:
-            return dict.fromkeys(self._left, 1.0)
-        whole, saved = budget.cost(self._module), {}
+        """What each block costs, those that are alike measured once; 1 for each where they are only counted."""
+        saved: dict[str, float] = {}
+        known: dict[tuple[Any, ...], float] = {}
         for name in self._left:
+            if budget.count is not None:
+                saved[name] = 1.0
+                continue
+            sizes = [tuple(one.shape) for one in self._module.get_submodule(name).parameters()]
             with residual.without(self._module, name):
-                saved[name] = max(whole - budget.cost(self._module), 1e-9 * whole)
+                alike = (*sizes, cost.macs(replace(self._model, module=self._module)))
+                if alike not in known:
+                    known[alike] = budget.before - budget.cost(self._module)
+            saved[name] = max(known[alike], 1e-6 * budget.before)
         return saved
 
     def _refuse(self, budget: Budget, saved: Mapping[str, float]) -> None:
@@ -122,17 +157,16 @@ class Removal:
             if not residual.is_last(least, name):
                 residual.remove(least, name)
                 gone += 1
-        if (budget.blocks or 0) > gone or not budget.met(least, gone):
+        if (budget.count or 0) > gone or not budget.met(least, gone):
             raise self._short(budget, gone, least)
 
     def _short(self, budget: Budget, gone: int, least: nn.Module) -> ParingError:
-        if budget.blocks is not None:
-            found = f"{budget.blocks} blocks are to go, {gone} can"
+        if budget.count is not None:
+            found = f"{budget.count} blocks are to go, {gone} can"
             remedy = f"count: {gone} or less" if gone else "choose other layers, or none"
         else:
-            cost = budget.cost(least)
-            found = f"without all {gone} blocks that can go {cost:g} {budget.unit} are left, {budget.most:g} may be"
-            remedy = f"{cost / budget.cost(self._model.module):.3f} of the whole is the least; prune.channels does more"
+            found = f"without all {gone} blocks that can go {budget.told(least)} are left, {budget.most:.4g} may be"
+            remedy = "a larger budget, or prune.channels besides"
         return ParingError(f"{found} (one of each list and class stays)", self._where, remedy)
 
     def _distances(self, blocks: Sequence[str]) -> dict[str, float]:
@@ -174,21 +208,3 @@ class Removal:
         with residual.watching(self._module, tuple(self._left), watch):
             self._answers()
         return {name: sums[name] / max(runs[name], 1) for name in self._left}
-
-
-def macs(model: Model) -> Callable[[nn.Module], float]:
-    """Counts the multiply–accumulates that a network of the model's inputs takes for a sample."""
-    inputs = [torch.zeros(spec.sized(1), dtype=getattr(torch, spec.dtype)) for spec in model.inputs]
-
-    def count(module: nn.Module) -> float:
-        fused = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)  # it hides a transformer layer in one operator
-        try:
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                module(*inputs)
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fused)
-        flops: int = counter.get_total_flops()
-        return flops / 2  # a multiplication and an addition
-
-    return count
