@@ -73,12 +73,28 @@ class TestContract(StepContract):
 def test_blocks_that_do_nothing_go_first_and_cost_nothing(importance: str, tmp_path: Path) -> None:
     model = resnet()
     idle(model, "stages.0.1", "stages.2.2", "stages.1.1")
-    config = BlocksConfig.model_validate({"count": 3, "importance": importance})
+    config = BlocksConfig.model_validate({"count": 3, "importance": importance, "reestimate": False})
     found = PruneBlocks().apply(model, config, context(model, tmp_path))
     gone = set(residual.find(model).removable) - set(residual.find(found).removable)
     assert gone == {"stages.0.1", "stages.2.2", "stages.1.1"}
     torch.testing.assert_close(found(images())["output"], model(images())["output"])
     assert "removed 3 of 7 blocks" in found.history[-1].changed
+
+
+def test_batch_norms_behind_a_gap_see_what_comes_now(tmp_path: Path) -> None:
+    model = resnet()
+    off = []
+    for reestimate in (False, True):
+        config = BlocksConfig(count=2, samples=16, reestimate=reestimate)
+        found = PruneBlocks().apply(model, config, context(model, tmp_path))
+        assert ("15 batch norms re-estimated" in found.history[-1].changed) == reestimate
+        norm = [part for part in found.module.modules() if isinstance(part, nn.BatchNorm2d)][-1]
+        seen: list[torch.Tensor] = []
+        norm.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        found(next(iter(TinyTask().batches("calibration", 64))).inputs)
+        assert norm.running_mean is not None
+        off.append(float((norm.running_mean - seen[0].mean((0, 2, 3))).norm()))
+    assert off[1] < 0.1 * off[0]
 
 
 def test_each_removal_is_judged_by_what_is_left(tmp_path: Path) -> None:
@@ -157,7 +173,9 @@ def test_a_latency_is_measured_on_the_target(tmp_path: Path) -> None:
 
 def test_all_blocks_go_but_the_last_of_their_class(tmp_path: Path) -> None:
     model = resnet()
-    found = PruneBlocks().apply(model, BlocksConfig(count=7, importance="random"), context(model, tmp_path))
+    found = PruneBlocks().apply(
+        model, BlocksConfig(count=7, importance="random", reestimate=False), context(model, tmp_path)
+    )
     assert [len(list(stage.children())) for stage in found.module.get_submodule("stages").children()] == [0, 1, 1]
     again = saved.load(saved.save(found, tmp_path / "found.safetensors"))
     assert torch.equal(again(images())["output"], found(images())["output"])

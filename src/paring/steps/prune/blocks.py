@@ -21,6 +21,8 @@ from paring.train.config import RecoverConfig
 if TYPE_CHECKING:
     from paring.steps.prune.residual import Blocks
 
+_REESTIMATED = 1024  # calibration samples
+
 
 class BlocksConfig(StepConfig):
     """Options of `prune.blocks`. Its budget is exactly one of `count`, `macs` and `latency`.
@@ -37,6 +39,8 @@ class BlocksConfig(StepConfig):
         samples: of the calibration split.
         only: patterns of what may go; every block if empty.
         keep: patterns of what stays.
+        reestimate: whether batch norms take their statistics anew (1024 calibration samples): behind a gap they see
+            other values than before.
         recover: how the network is trained afterwards; None leaves it as cut.
     """
 
@@ -47,6 +51,7 @@ class BlocksConfig(StepConfig):
     samples: int = Field(default=128, ge=1)
     only: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    reestimate: bool = True
     recover: RecoverConfig | None = None
 
     @model_validator(mode="after")
@@ -82,6 +87,7 @@ class PruneBlocks:
             UnknownName: a pattern matches no block.
         """
         from paring.steps.prune import removal, residual, shapes
+        from paring.steps.prune.reestimate import reestimate
 
         if model.quantized:
             raise ParingError(
@@ -99,6 +105,8 @@ class PruneBlocks:
             f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone)}), which moves the "
             f"answers by {distance} and leaves {budget.told(module)}"
         )
+        norms = reestimate(model, module, context.task, _REESTIMATED) if config.reestimate else 0
+        told += f"; {norms} batch norms re-estimated" if norms else ""
         event = Event(self.name, config.model_dump(mode="json"), told, skipped)
         result = shapes.cut(model, module, event)
         if config.recover is None:

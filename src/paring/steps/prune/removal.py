@@ -61,9 +61,12 @@ def budget(
     """
     limit = goal.limit(latency, None, where)
     if limit is None:
-        whole = cost.macs(model)
-        most = (share or 0.0) * whole
-        return Budget(count, lambda left: cost.macs(replace(model, module=left)), whole, most, "multiply–accumulates")
+
+        def counted(left: nn.Module) -> float:
+            return cost.macs(replace(model, module=left)) / 1e6
+
+        whole = counted(model.module)
+        return Budget(count, counted, whole, (share or 0.0) * whole, "M multiply–accumulates")
 
     def measured(left: nn.Module) -> float:
         cut = shapes.cut(model, left, Event(where, {}, "measured"))  # without invariants of what is gone
