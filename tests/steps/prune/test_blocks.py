@@ -26,6 +26,14 @@ from paring.testing.steps import StepContract
 from paring.testing.transformers import FAMILIES, Drawn, drawn, family
 
 FREE = ["stages.0.0", "stages.0.1", "stages.0.2", "stages.1.1", "stages.1.2", "stages.2.1", "stages.2.2"]
+SIZES = {"num_channels": 1, "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [2, 2]}
+NETS = {
+    "resnet": {**SIZES, "layer_type": "basic"},
+    "regnet": {**SIZES, "groups_width": 4},
+    "convnext": {**SIZES, "num_stages": 2},
+    "mobilenet_v2": {"num_channels": 1, "depth_multiplier": 0.25},
+    "efficientnet": {"num_channels": 1, "width_coefficient": 0.25, "depth_coefficient": 0.5},
+}
 
 
 def resnet() -> Model:
@@ -290,11 +298,16 @@ def test_a_layer_of_every_family_of_transformers_goes(kind: str, tmp_path: Path)
         "zoo:resnet8(classes=10)",
         pytest.param("zoo:resnet56(classes=10)", marks=pytest.mark.slow),
         pytest.param("zoo:mobilenet_v2(classes=10, width=0.25)", marks=pytest.mark.slow),
+        *(
+            pytest.param(f"hf:{kind}(classes=10, config={config})", marks=pytest.mark.slow)
+            for kind, config in NETS.items()
+        ),
         *(pytest.param(kind, marks=pytest.mark.slow) for kind in FAMILIES),
     ],
 )
 def test_the_file_answers_like_the_cut_network(entry: str, tmp_path: Path) -> None:
-    model = load.open(entry, shape=(1, 16, 16)) if ":" in entry else family(entry)
+    edge = 32 if entry.startswith("hf:") else 16
+    model = load.open(entry, shape=(1, edge, edge)) if ":" in entry else family(entry)
     see_data(model.module)
     around = Context(Drawn(model), LiteRT.limits, 0, model, tmp_path)
     count = 1 if ":" not in entry else len(residual.find(model).removable) // 2 or 1

@@ -18,6 +18,7 @@ from paring.core.model import Model, Skipped
 from paring.core.step import Context
 from paring.core.task import Batch
 from paring.load import saved
+from paring.recipes.read import read
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune import attention, gates
 from paring.steps.prune.heads import HeadsConfig, PruneHeads
@@ -282,3 +283,16 @@ def test_heads_that_share_keys_are_refused_with_the_reason() -> None:
 def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParingError, match="a quantized model cannot be cut"):
         PruneHeads().apply(quantized(), HeadsConfig(heads=0.5), context(quantized(), tmp_path))
+
+
+def test_the_recipe_of_the_examples_is_one() -> None:
+    recipe = read(Path(__file__).parents[3] / "examples" / "reviews-heads.yaml")
+    config = HeadsConfig.model_validate(recipe.steps[0].config)
+    assert recipe.steps[0].name == PruneHeads.name
+    assert (config.heads, config.feed_forward) == (0.5, 0.5)
+    assert HeadsConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_share_is_no_number() -> None:
+    assert [HeadsConfig(heads=n).heads for n in (1, 1.0)] == [1, 1.0]
+    assert [type(HeadsConfig(heads=n).heads) for n in (1, 1.0)] == [int, float]
