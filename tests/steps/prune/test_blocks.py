@@ -241,6 +241,13 @@ def test_networks_without_blocks_are_refused(tmp_path: Path) -> None:
         PruneBlocks().apply(model, BlocksConfig(count=1), context(model, tmp_path))
     with pytest.raises(ParingError, match="a quantized model cannot be cut"):
         PruneBlocks().apply(quantized(), BlocksConfig(count=1), context(model, tmp_path))
+    assert PruneBlocks().acts_on(model) == {}
+
+
+def test_what_can_go_is_told_beforehand() -> None:
+    found = PruneBlocks().acts_on(resnet())
+    assert [name for name, reason in found.items() if reason is None] == FREE
+    assert found["stages.1.0"] == "it takes (2, 16, 8, 8) and gives (2, 32, 4, 4)"
 
 
 class Gate(nn.Module):

@@ -89,10 +89,7 @@ class PruneBlocks:
         from paring.steps.prune import removal, residual, shapes
         from paring.steps.prune.reestimate import reestimate
 
-        if model.quantized:
-            raise ParingError(
-                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
-            )
+        self._refuse(model)
         blocks = residual.find(model)
         chosen, skipped = self._chosen(blocks, config)
         budget = removal.budget(model, config.count, config.macs, config.latency, context, self.name)
@@ -102,7 +99,7 @@ class PruneBlocks:
             residual.remove(module, name)
         distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
         told = (
-            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone)}), which moves the "
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), which moves the "
             f"answers by {distance} and leaves {budget.told(module)}"
         )
         norms = reestimate(model, module, context.task, _REESTIMATED) if config.reestimate else 0
@@ -120,9 +117,15 @@ class PruneBlocks:
         """Blocks that can go, and those of their kind that cannot, with the reason."""
         from paring.steps.prune import residual
 
+        self._refuse(model)
         blocks = residual.find(model)
-        reason = "a quantized model cannot be cut" if model.quantized else None
-        return {**blocks.refused, **dict.fromkeys(blocks.removable, reason)} if blocks.removable else {}
+        return {**blocks.refused, **dict.fromkeys(blocks.removable)} if blocks.removable else {}
+
+    def _refuse(self, model: Model) -> None:
+        if model.quantized:
+            raise ParingError(
+                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
+            )
 
     def _chosen(self, blocks: "Blocks", config: BlocksConfig) -> tuple[list[str], tuple[Skipped, ...]]:
         """Blocks that may go; and those that the options choose, but that cannot."""

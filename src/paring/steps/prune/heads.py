@@ -81,10 +81,7 @@ class PruneHeads:
         """
         from paring.steps.prune import attention, shapes
 
-        if model.quantized:
-            raise ParingError(
-                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
-            )
+        self._refuse(model)
         found, refused = self._chosen(model, config)
         kept = self._kept(model, found, config, context)
         module, silent = copy.deepcopy(model.module), copy.deepcopy(model.module)
@@ -108,9 +105,15 @@ class PruneHeads:
         """Attentions and feed-forward layers; of those that cannot be cut, the reason."""
         from paring.steps.prune import attention
 
+        self._refuse(model)
         found, refused = attention.find(model.module)
-        reason = "a quantized model cannot be cut" if model.quantized else None
-        return {**refused, **{one.name: reason for one in found}}
+        return {**refused, **dict.fromkeys(one.name for one in found)}
+
+    def _refuse(self, model: Model) -> None:
+        if model.quantized:
+            raise ParingError(
+                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
+            )
 
     def _chosen(self, model: Model, config: HeadsConfig) -> "tuple[list[Units], dict[str, str]]":
         """What the options choose: units to cut, and attention that cannot be, with the reason."""
