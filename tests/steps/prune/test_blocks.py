@@ -32,7 +32,7 @@ NETS = {
     "regnet": {**SIZES, "groups_width": 4},
     "convnext": {**SIZES, "num_stages": 2},
     "mobilenet_v2": {"num_channels": 1, "depth_multiplier": 0.25},
-    "efficientnet": {"num_channels": 1, "width_coefficient": 0.25, "depth_coefficient": 0.5},
+    "efficientnet": {"num_channels": 1, "width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320},
 }
 
 
