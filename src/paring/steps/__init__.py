@@ -8,7 +8,9 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
         "prune.channels": "paring.steps.prune.channels:PruneChannels",
+        "prune.heads": "paring.steps.prune.heads:PruneHeads",
         "prune.magnitude": "paring.steps.prune.magnitude:PruneMagnitude",
         "prune.movement": "paring.steps.prune.movement:PruneMovement",
         "prune.nm": "paring.steps.prune.nm:PruneNM",
@@ -21,7 +23,9 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.blocks": "prune",
         "prune.channels": "prune",
+        "prune.heads": "prune",
         "prune.magnitude": "prune",
         "prune.movement": "prune",
         "prune.nm": "prune",
