@@ -86,7 +86,8 @@ class PruneBlocks:
                 there are no calibration data.
             UnknownName: a pattern matches no block.
         """
-        from paring.steps.prune import removal, residual, shapes
+        from paring.measure import cost
+        from paring.steps.prune import effort, removal, residual, shapes
         from paring.steps.prune.reestimate import reestimate
 
         self._refuse(model)
@@ -99,10 +100,11 @@ class PruneBlocks:
             residual.remove(module, name)
         distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
         told = (
-            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), which moves the "
-            f"answers by {distance} and leaves {budget.told(module)}"
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), "
+            f"which moves the answers by {distance} and leaves {budget.told(module)}"
         )
-        norms = reestimate(model, module, context.task, _REESTIMATED) if config.reestimate else 0
+        batch = effort.batch(float(cost.macs(model)))
+        norms = reestimate(model, module, context.task, _REESTIMATED, batch) if config.reestimate else 0
         told += f"; {norms} batch norms re-estimated" if norms else ""
         event = Event(self.name, config.model_dump(mode="json"), told, skipped)
         result = shapes.cut(model, module, event)
