@@ -99,8 +99,8 @@ class PruneBlocks:
             residual.remove(module, name)
         distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
         told = (
-            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), which moves "
-            f"the answers by {distance} and leaves {budget.told(module)}"
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), "
+            f"which moves the answers by {distance} and leaves {budget.told(module)}"
         )
         norms = reestimate(model, module, context.task, _REESTIMATED) if config.reestimate else 0
         told += f"; {norms} batch norms re-estimated" if norms else ""
