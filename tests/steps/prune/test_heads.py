@@ -286,7 +286,7 @@ def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_recipe_of_the_examples_is_one() -> None:
-    recipe = read(Path(__file__).parents[3] / "examples" / "reviews-heads.yaml")
+    recipe, _ = read(Path(__file__).parents[3] / "examples" / "reviews-heads.yaml")
     config = HeadsConfig.model_validate(recipe.steps[0].config)
     assert recipe.steps[0].name == PruneHeads.name
     assert (config.heads, config.feed_forward) == (0.5, 0.5)
