@@ -180,7 +180,7 @@ def answer(case: Case, folder: Path) -> None:
         target: Target = TARGETS.load(runtime)()
         found = {"float": target.export(case.model, folder / f"float{target.suffix}")}
         for who, model in made.items():
-            if not target.check(model):  # 4 bits run in LiteRT only
+            if case.recipes[who].get("weights", "int8") in target.limits.weights:
                 found[f"paring {who}"] = target.export(model, folder / f"paring {who}{target.suffix}")
         found |= dict(peers(case, runtime, found["float"], folder))
         for who, path in found.items():
