@@ -34,6 +34,9 @@ def store_weights(graph: Any) -> None:
         codes = np.clip(np.rint(weight * inverse) + zero_point.reshape(around), low, high).astype(zero_point.dtype)
         stored = store(graph, f"{node.inputs[0].name}_code", codes)
         remove(graph, last, stored)
+        for user, _ in list(stored.uses()):  # a zero point of its own: one that is shared cannot be made unsigned
+            if user.op_type == DEQUANTIZE and len(user.inputs) > 2:
+                user.replace_input_with(2, store(graph, f"{node.inputs[0].name}_zero", zero_point))
         if last is not node:
             graph.remove(node, safe=True)
 
