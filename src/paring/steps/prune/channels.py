@@ -34,7 +34,7 @@ class ChannelsConfig(StepConfig):
     size: str | None = None
     """The most that the file of the first target may take, e.g. `400 KiB`."""
     importance: Literal["elimination", "l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"] = "elimination"
-    """Which channels of a group matter. `elimination` asks the layers that read them; where none can tell, `l2` does."""
+    """Which channels of a group matter: `elimination` asks the layers that read them, or `l2` where none can tell."""
     widths: Literal["sensitivity", "global", "uniform"] = "sensitivity"
     """How many channels each group keeps: by a scan of what the answers lose, by one ranking of all channels, or the
     same share of each."""
