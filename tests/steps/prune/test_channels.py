@@ -69,7 +69,7 @@ def test_the_budget_is_kept_and_nearly_used(wide, context, widths, budget, count
     assert f"({100 * share:.1f} %)" in found.history[-1].changed
 
 
-@pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"])
+@pytest.mark.parametrize("importance", ["elimination", "l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"])
 def test_every_importance_meets_the_budget(context, importance):
     model = tiny()
     found = PruneChannels().apply(model, options(macs=0.5, importance=importance), replace(context, original=model))

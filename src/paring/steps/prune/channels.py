@@ -33,8 +33,8 @@ class ChannelsConfig(StepConfig):
     """The most that one inference may take on the first target, a time (`0.2 ms`) or of the model before (`0.6x`)."""
     size: str | None = None
     """The most that the file of the first target may take, e.g. `400 KiB`."""
-    importance: Literal["l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"] = "l2"
-    """Which channels of a group matter."""
+    importance: Literal["elimination", "l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"] = "elimination"
+    """Which channels of a group matter: `elimination` asks the layers that read them, or `l2` where none can tell."""
     widths: Literal["sensitivity", "global", "uniform"] = "sensitivity"
     """How many channels each group keeps: by a scan of what the answers lose, by one ranking of all channels, or the
     same share of each."""

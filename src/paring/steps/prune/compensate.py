@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from paring.core.model import Model
 from paring.core.task import Task
 from paring.steps.prune.carve import Kept, carved
-from paring.steps.prune.groups import Structure
+from paring.steps.prune.elimination import Reader, order
+from paring.steps.prune.groups import Group, Structure
 from paring.train.forward import forward
 
 WIDEST = 4096  # inputs of a layer, above which its covariances would take more memory than the network
@@ -58,10 +59,13 @@ class Compensation:
         task: gives calibration samples.
         samples: how many; 0 cuts without compensation.
         batch_size: in a pass.
+        mend: False cuts without compensation all the same.
     """
 
-    def __init__(self, model: Model, structure: Structure, task: Task, samples: int, batch_size: int) -> None:
-        self._module, self._structure = model.module, structure
+    def __init__(
+        self, model: Model, structure: Structure, task: Task, samples: int, batch_size: int, *, mend: bool = True
+    ) -> None:
+        self._module, self._structure, self._mends = model.module, structure, mend
         readers = {
             name: layer
             for name, side in {place for group in structure.groups for place in group.members}
@@ -81,9 +85,25 @@ class Compensation:
         kept = self._structure.kept(units)
         found = carved(self._module, kept, self._structure.axes)
         for (name, side), channels in kept.items():
-            if side == "in" and name in self._moments and self._moments[name].count:
+            if self._mends and side == "in" and name in self._moments and self._moments[name].count:
                 self._mend(found, name, channels, kept)
         return found
+
+    def importance(self, group: Group) -> Tensor | None:
+        """The group's units by elimination; None where no covariances of what reads them are known."""
+        readers = []
+        for (name, side), channels in group.members.items():
+            moments = self._moments.get(name)
+            if side == "in" and moments is not None and moments.count:
+                covariance = moments.covariance
+                ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-12)
+                layer, weight = self._module.get_submodule(name), self._module.get_parameter(f"{name}.weight")
+                axis = 0 if isinstance(layer, nn.modules.conv._ConvNd) and layer.transposed else 1
+                rows = weight.detach().double().movedim(axis, -1).reshape(-1, len(covariance)).clone()
+                energy = float(((rows @ covariance) * rows).sum().clamp_min(1e-12))
+                inverse = torch.linalg.inv(covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype))
+                readers.append(Reader(rows, inverse, energy, channels))
+        return order(readers, group.units) if readers else None
 
     def _mend(self, found: nn.Module, name: str, channels: Sequence[int], kept: Kept) -> None:
         moments, layer = self._moments[name], found.get_submodule(name)

@@ -69,9 +69,14 @@ class Cut:
         self.structure: Structure = chosen(model, whole, config.only, config.keep, where)
         self._macs = float(cost.macs(model))
         self._batch = effort.batch(self._macs)
+        eliminated = config.importance == "elimination"
         self.scores, missing = importance.scores(
-            config.importance, model, self.structure, context.task, self._samples(JUDGED), context.seed, self._batch
-        )
+            "l2" if eliminated else config.importance,
+            model, self.structure, context.task, self._samples(JUDGED), context.seed, self._batch,
+        )  # fmt: skip
+        if eliminated:
+            found = {group.name: self._cutter.importance(group) for group in self.structure.groups}
+            self.scores = {**self.scores, **{name: one for name, one in found.items() if one is not None}}
         groups = tuple(group for group in self.structure.groups if group.name in self.scores)
         self.structure = replace(self.structure, groups=groups)
         self.allowed = {
@@ -129,8 +134,11 @@ class Cut:
 
     @cached_property
     def _cutter(self) -> Compensation:
-        samples = self._samples(COMPENSATED) if self._config.compensate else 0
-        return Compensation(self.uncut, self.structure, self._context.task, samples, self._batch)
+        config = self._config
+        samples = self._samples(COMPENSATED) if config.compensate or config.importance == "elimination" else 0
+        return Compensation(
+            self.uncut, self.structure, self._context.task, samples, self._batch, mend=config.compensate
+        )
 
     def _samples(self, bounds: tuple[int, int]) -> int:
         return effort.samples(effort.PASS, self._macs, 1, bounds[1], bounds[0])
