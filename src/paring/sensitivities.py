@@ -18,10 +18,10 @@ from paring.core.step import Progress
 from paring.core.task import Task
 from paring.load import saved
 from paring.report import Bars, Sheet
-from paring.steps.prune import importance, scan
-from paring.steps.prune.compensate import Compensation
-from paring.steps.prune.groups import Group
-from paring.steps.prune.proof import prunable
+from paring.steps.prune.structure import importance, scan
+from paring.steps.prune.structure.compensate import Compensation
+from paring.steps.prune.structure.groups import Group
+from paring.steps.prune.structure.proof import prunable
 from paring.train.evaluate import evaluate
 
 KINDS = ("channels", "weights")

@@ -44,8 +44,8 @@ INVARIANTS = Registry(
     {
         "codes": "paring.steps.quantize.lowbit:codes_hold",
         "scale": "paring.steps.quantize.fixed:scale_holds",
-        "shape": "paring.steps.prune.shapes:shape_holds",
-        "sparsity": "paring.steps.prune.masks:zeros_hold",
+        "shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "sparsity": "paring.steps.prune.sparsity.masks:zeros_hold",
     },
 )
 

@@ -17,8 +17,8 @@ from paring.core.step import Context, Deployed
 from paring.load import saved
 from paring.measure import cost
 from paring.steps import STEPS, keep_invariants
-from paring.steps.prune import residual
 from paring.steps.prune.blocks import BlocksConfig, PruneBlocks
+from paring.steps.prune.structure import residual
 from paring.targets.litert import LiteRT
 from paring.testing.models import TinyTask, quantized
 from paring.testing.networks import see_data

@@ -20,8 +20,8 @@ from paring.core.task import Batch
 from paring.load import saved
 from paring.recipes.read import read
 from paring.steps import STEPS, keep_invariants
-from paring.steps.prune import attention, gates
 from paring.steps.prune.heads import HeadsConfig, PruneHeads
+from paring.steps.prune.structure import attention, gates
 from paring.targets.litert import LiteRT
 from paring.testing.models import TinyTask, quantized, tiny
 from paring.testing.steps import StepContract

@@ -13,8 +13,8 @@ from paring.core.model import Invariant, Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
 from paring.steps import keep_invariants
-from paring.steps.prune.gradual import Gradual
 from paring.steps.prune.magnitude import MagnitudeConfig, PruneMagnitude
+from paring.steps.prune.sparsity.gradual import Gradual
 from paring.testing.models import TinyTask, tiny
 from paring.testing.steps import StepContract
 from paring.train import loop, recovery

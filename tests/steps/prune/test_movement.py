@@ -13,7 +13,7 @@ from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
 from paring.steps import keep_invariants
 from paring.steps.prune.movement import MovementConfig, PruneMovement
-from paring.steps.prune.scores import Scores
+from paring.steps.prune.sparsity.scores import Scores
 from paring.testing.models import TinyTask, tiny
 from paring.testing.steps import StepContract
 from paring.train import loop

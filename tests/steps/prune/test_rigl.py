@@ -16,8 +16,8 @@ from paring.core.model import Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
 from paring.steps import keep_invariants
-from paring.steps.prune.growth import DropAndGrow
 from paring.steps.prune.rigl import PruneRigl, RiglConfig, staying
+from paring.steps.prune.sparsity.growth import DropAndGrow
 from paring.testing.models import TinyTask, tiny
 from paring.testing.steps import StepContract
 from paring.train import loop

@@ -19,7 +19,7 @@ from paring.steps.select import Choosable, select
 from paring.train.config import RecoverConfig
 
 if TYPE_CHECKING:
-    from paring.steps.prune.residual import Blocks
+    from paring.steps.prune.structure.residual import Blocks
 
 _REESTIMATED = 1024  # calibration samples
 
@@ -60,7 +60,7 @@ class BlocksConfig(StepConfig):
         if len(given) != 1:
             told = " and ".join(given) if given else "none is given"
             raise ValueError(f"the budget is exactly one of count, macs and latency: {told}")
-        from paring.steps.prune import goal
+        from paring.steps.prune.structure import goal
 
         goal.check(self.latency, None)
         return self
@@ -87,8 +87,8 @@ class PruneBlocks:
             UnknownName: a pattern matches no block.
         """
         from paring.measure import cost
-        from paring.steps.prune import effort, removal, residual, shapes
-        from paring.steps.prune.reestimate import reestimate
+        from paring.steps.prune.structure import effort, removal, residual, shapes
+        from paring.steps.prune.structure.reestimate import reestimate
 
         self._refuse(model)
         blocks = residual.find(model)
@@ -117,7 +117,7 @@ class PruneBlocks:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Blocks that can go, and those of their kind that cannot, with the reason."""
-        from paring.steps.prune import residual
+        from paring.steps.prune.structure import residual
 
         self._refuse(model)
         blocks = residual.find(model)

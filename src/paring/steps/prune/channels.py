@@ -65,7 +65,7 @@ class ChannelsConfig(StepConfig):
         if len(given) != 1:
             told = " and ".join(given) if given else "none is given"
             raise ValueError(f"the budget is exactly one of macs, parameters, latency and size: {told}")
-        from paring.steps.prune.goal import check
+        from paring.steps.prune.structure.goal import check
 
         check(self.latency, self.size)
         return self
@@ -91,14 +91,14 @@ class PruneChannels:
                 a target and there is none, or it cannot be met: the message says what can.
         """
         self._refuse(model)
-        from paring.steps.prune.rounds import pruned
+        from paring.steps.prune.structure.rounds import pruned
 
         return pruned(model, config, context, self.name)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers whose channels can be cut; others with the reason why not."""
         self._refuse(model)
-        from paring.steps.prune.proof import prunable
+        from paring.steps.prune.structure.proof import prunable
 
         structure = prunable(model)
         return {

@@ -22,7 +22,7 @@ from paring.train.config import RecoverConfig
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from paring.steps.prune.attention import Units
+    from paring.steps.prune.structure.attention import Units
 
 _AGREE = 1e-4  # of the largest answer; float32 sums in another order differ by less
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -79,7 +79,7 @@ class PruneHeads:
                 network does not work as the names of its layers promise; there are no calibration data.
             UnknownName: a pattern matches nothing.
         """
-        from paring.steps.prune import attention, shapes
+        from paring.steps.prune.structure import attention, shapes
 
         self._refuse(model)
         found, refused = self._chosen(model, config)
@@ -103,7 +103,7 @@ class PruneHeads:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Attentions and feed-forward layers; of those that cannot be cut, the reason."""
-        from paring.steps.prune import attention
+        from paring.steps.prune.structure import attention
 
         self._refuse(model)
         found, refused = attention.find(model.module)
@@ -117,7 +117,7 @@ class PruneHeads:
 
     def _chosen(self, model: Model, config: HeadsConfig) -> "tuple[list[Units], dict[str, str]]":
         """What the options choose: units to cut, and attention that cannot be, with the reason."""
-        from paring.steps.prune import attention
+        from paring.steps.prune.structure import attention
 
         found, refused = attention.find(model.module)
         there = [Choosable(one.name, frozenset({one.kind})) for one in found]
@@ -146,7 +146,7 @@ class PruneHeads:
         self, model: Model, found: "Sequence[Units]", config: HeadsConfig, context: Context
     ) -> "dict[str, Tensor]":
         """Name of the units -> those that stay."""
-        from paring.steps.prune import allot, gates
+        from paring.steps.prune.structure import allot, gates
 
         kinds = [("heads", config.heads), ("feed_forward", config.feed_forward)]
         plans = []  # before the scores, which take long: it finds what cannot be

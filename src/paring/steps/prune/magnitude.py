@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from paring.core.model import Event, Model
 from paring.core.step import Context, StepConfig
-from paring.steps.prune.polynomial import Polynomial
-from paring.steps.prune.sparse import SparseConfig, SparseStep
+from paring.steps.prune.sparsity.polynomial import Polynomial
+from paring.steps.prune.sparsity.sparse import SparseConfig, SparseStep
 from paring.train.config import RecoverConfig
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class PruneMagnitude(SparseStep):
                 quantized, or the training fails.
             UnknownName: a pattern matches no layer.
         """
-        from paring.steps.prune import masks
-        from paring.steps.prune.moving import sparse_already
-        from paring.steps.prune.tensors import chosen
+        from paring.steps.prune.sparsity import masks
+        from paring.steps.prune.sparsity.moving import sparse_already
+        from paring.steps.prune.sparsity.tensors import chosen
 
         reasons = sparse_already(model) if config.regrow else {}
         names, skipped = chosen(model, config.layers, config.keep, self.name, reasons)
@@ -94,7 +94,7 @@ class PruneMagnitude(SparseStep):
     def _rounds(
         self, model: Model, names: Sequence[str], config: MagnitudeConfig, context: Context
     ) -> "tuple[nn.Module, dict[str, Tensor], str]":
-        from paring.steps.prune import masks
+        from paring.steps.prune.sparsity import masks
         from paring.train.recovery import recover
 
         rounds = config.iterative.rounds if config.iterative else 1
@@ -118,8 +118,8 @@ class PruneMagnitude(SparseStep):
     def _gradual(
         self, model: Model, names: Sequence[str], config: MagnitudeConfig, context: Context
     ) -> "tuple[nn.Module, dict[str, Tensor], str]":
-        from paring.steps.prune import masks, moving
-        from paring.steps.prune.gradual import Gradual
+        from paring.steps.prune.sparsity import masks, moving
+        from paring.steps.prune.sparsity.gradual import Gradual
 
         polynomial, training = config.polynomial, config.recover
         assert polynomial is not None and training is not None  # noqa: S101, PT018 - the options were checked

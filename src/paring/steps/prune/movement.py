@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from paring.core.model import Event, Model
 from paring.core.step import Context, StepConfig
-from paring.steps.prune.polynomial import Polynomial
-from paring.steps.prune.sparse import SparseConfig, SparseStep
+from paring.steps.prune.sparsity.polynomial import Polynomial
+from paring.steps.prune.sparsity.sparse import SparseConfig, SparseStep
 from paring.train.config import RecoverConfig
 
 
@@ -66,9 +66,9 @@ class PruneMovement(SparseStep):
                 or the training fails.
             UnknownName: a pattern matches no layer.
         """
-        from paring.steps.prune import masks, moving
-        from paring.steps.prune.scores import Scores
-        from paring.steps.prune.tensors import chosen
+        from paring.steps.prune.sparsity import masks, moving
+        from paring.steps.prune.sparsity.scores import Scores
+        from paring.steps.prune.sparsity.tensors import chosen
 
         names, skipped = chosen(model, config.layers, config.keep, self.name, moving.sparse_already(model))
         masks.refuse_infinite(model.module, names, self.name)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from paring.core.model import Event, Model
 from paring.core.step import Context, StepConfig
-from paring.steps.prune.sparse import SparseConfig, SparseStep
+from paring.steps.prune.sparsity.sparse import SparseConfig, SparseStep
 from paring.train.config import RecoverConfig
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class PruneNM(SparseStep):
         """
         from dataclasses import replace
 
-        from paring.steps.prune import masks
-        from paring.steps.prune.tensors import chosen, weights
+        from paring.steps.prune.sparsity import masks
+        from paring.steps.prune.sparsity.tensors import chosen, weights
         from paring.train.recovery import recover
 
         axes = {one.name: 0 if one.kind == "transposed" else 1 for one in weights(model)}
@@ -79,12 +79,12 @@ class PruneNM(SparseStep):
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers that 2:4 fits; others with the reason why not."""
-        from paring.steps.prune import tensors
+        from paring.steps.prune.sparsity import tensors
 
         return tensors.acts_on(model, self._reasons(model, 4))
 
     def _reasons(self, model: Model, m: int) -> dict[str, str]:
-        from paring.steps.prune.tensors import weights
+        from paring.steps.prune.sparsity.tensors import weights
 
         found = {}
         for one in weights(model):

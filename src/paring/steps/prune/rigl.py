@@ -13,7 +13,7 @@ from pydantic import Field
 from paring.core.errors import ParingError
 from paring.core.model import Event, Model
 from paring.core.step import Context, StepConfig
-from paring.steps.prune.sparse import SparseConfig, SparseStep
+from paring.steps.prune.sparsity.sparse import SparseConfig, SparseStep
 from paring.train.config import RecoverConfig
 
 
@@ -52,9 +52,9 @@ class PruneRigl(SparseStep):
                 quantized, or the training fails.
             UnknownName: a pattern matches no layer.
         """
-        from paring.steps.prune import masks, moving
-        from paring.steps.prune.growth import DropAndGrow
-        from paring.steps.prune.tensors import chosen
+        from paring.steps.prune.sparsity import masks, moving
+        from paring.steps.prune.sparsity.growth import DropAndGrow
+        from paring.steps.prune.sparsity.tensors import chosen
 
         names, skipped = chosen(model, config.layers, config.keep, self.name, moving.sparse_already(model))
         masks.refuse_infinite(model.module, names, self.name)
