@@ -23,7 +23,7 @@ from paring.core.target import Array, Runner
 from paring.core.task import Task
 from paring.measure.accuracy import sqnr
 from paring.measure.latency import interleaved
-from paring.steps.prune.shapes import cut
+from paring.steps.prune.structure.shapes import cut
 from paring.steps.quantize.dynamic import DynamicConfig, QuantizeDynamic
 from paring.targets.litert import LiteRT
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import pytest
 import torch
 
 import paring
-from paring import load, report
+from paring import api, load, report
 from paring.core.errors import Busy, ParingError, UnknownName
+from paring.core.record import Record
 from paring.core.rundir import RunDirectory
 from paring.core.task import Split
 from paring.inspection import ArtifactInspection, Inspection
 from paring.load import saved
 from paring.load import weights as tensors_on_disk
+from paring.recipes.recipe import Recipe
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
 from paring.testing.models import TinyTask
@@ -60,9 +63,11 @@ def test_every_stage_has_its_numbers(finished: paring.Result) -> None:
         assert found[stage, "accuracy"].samples == 48
     for stage in ("baseline", "01-finetune", "artifact:litert"):
         assert found[stage, "latency"].unit == "ms"
-        assert {found[stage, metric].unit for metric in ("size", "peak_memory")} == {"bytes"}
+        assert {found[stage, metric].unit for metric in ("size", "zipped_size", "peak_memory")} == {"bytes"}
         assert found[stage, "agreement"].value > 90
     assert found["artifact:litert", "size"].value == finished.artifacts["litert"].stat().st_size
+    zipped = zlib.compress(finished.artifacts["litert"].read_bytes(), 9)
+    assert found["artifact:litert", "zipped_size"].value == len(zipped)
     assert found["artifact:litert", "sqnr"].unit == "dB"
     assert found["baseline", "parameters"].value == found["01-finetune", "parameters"].value == 338
     assert found["baseline", "macs"].value > 0
@@ -130,6 +135,44 @@ def test_ends_only_leaves_out_the_stages_between(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "artifacts" / "01-finetune.litert").exists()
     assert any("first 20 test samples" in note for note in found.report.notes)
     assert found.report.find("artifact:litert", "accuracy")[0].samples == 20
+
+
+def test_a_sparse_stage_that_is_no_faster_is_told() -> None:
+    def told(steps: list[str], *latencies: tuple[str, float]) -> list[str]:
+        wanted = Recipe.model_validate(recipe(steps=[{name: {}} for name in steps]))
+        records = [
+            Record(stage=stage, metric="latency", value=value, unit="ms", spread=0.1, device="a phone", source="test")
+            for stage, value in latencies
+        ]
+        return list(api._slower(wanted, records))
+
+    zeros = " Zeros are multiplied like other numbers there: what they save is the zipped size."
+    pruned = ("prune.magnitude", "quantize.static")
+    rest = "on a phone: 1 against 1 ms."
+    assert told(["prune.nm"], ("baseline", 1.0), ("artifact:litert", 1.0)) == [
+        f"artifact:litert is no faster than baseline {rest}{zeros}"
+    ]
+    assert told([*pruned], ("baseline", 1.0), ("01-prune.magnitude", 1.0), ("artifact:litert", 1.0)) == [
+        f"01-prune.magnitude is no faster than baseline {rest}{zeros}"
+    ]
+    assert told([*pruned], ("baseline", 1.0), ("01-prune.magnitude", 0.7), ("artifact:litert", 1.0)) == [
+        "artifact:litert is slower than 01-prune.magnitude on a phone: 1 against 0.7 ms."
+    ]
+    assert told(["prune.rigl"], ("baseline", 1.0), ("artifact:litert", 1.3)) == [
+        f"artifact:litert is slower than baseline on a phone: 1.3 against 1 ms.{zeros}"
+    ]
+    assert not told(["finetune"], ("baseline", 1.0), ("artifact:litert", 1.0))
+
+
+def test_pruned_then_quantized_it_is_smaller_when_zipped(tmp_path: Path) -> None:
+    steps = [{"prune.magnitude": {"sparsity": 0.8}}, RECIPE["steps"][1]]
+    dense, sparse = (
+        paring.compress(recipe(steps=some, require={}, measure={"stages": "ends"}), out=tmp_path / name)
+        for name, some in (("dense", steps[1:]), ("sparse", steps))
+    )
+    sizes = [[r.value for r in one.report.records if r.metric == "zipped_size"][-1] for one in (dense, sparse)]
+    assert sizes[1] < sizes[0] - 50
+    assert "80.2 % of 288 weights in 4 layers are 0" in sparse.report.stages[1].changed
 
 
 KILLED = """
@@ -242,7 +285,7 @@ def test_check_inspect_evaluate_and_bench(finished: paring.Result) -> None:
     (record,) = paring.evaluate(artifact, RECIPE["data"])
     assert record.value == finished.report.find("artifact:litert", "accuracy")[0].value
     metrics = [r.metric for r in paring.bench([artifact, artifact.parents[1] / "baseline.litert" / "model.tflite"])]
-    assert sorted(set(metrics)) == ["latency", "latency_ratio", "peak_memory", "size"]
+    assert sorted(set(metrics)) == ["latency", "latency_ratio", "peak_memory", "size", "zipped_size"]
     (finished.path / "x.txt").write_text("x")
     with pytest.raises(UnknownName, match=r"\.txt"):
         paring.evaluate(finished.path / "x.txt", RECIPE["data"])

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paring.api import Result, bench, check, compress, diagnose, evaluate, inspect, train_model
+    from paring.api import Result, bench, check, compress, diagnose, evaluate, inspect, sensitivity, train_model
     from paring.core.errors import ParingError
     from paring.core.model import Model
     from paring.core.record import Record
@@ -26,6 +26,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "inspect",
+    "sensitivity",
     "train_model",
 ]
 _HOMES = {

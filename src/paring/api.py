@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
-from paring.core.rundir import RunDirectory
-from paring.core.step import Progress, Step, StepConfig
+from paring.core.rundir import RunDirectory, key
+from paring.core.step import Phase, Progress, Step, StepConfig
 from paring.core.target import ExportOptions, Problem, Target, Traces
 from paring.core.task import Split, Task, Tokenization
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
@@ -34,6 +34,7 @@ from paring.targets import TARGETS
 
 if TYPE_CHECKING:
     from paring.diagnosis import Diagnosis
+    from paring.sensitivities import Sensitivity
 
 Source = Recipe | Mapping[str, Json] | str | Path
 Shape = tuple[int, ...] | tuple[TensorSpec, ...]  # of one input, or a description of each
@@ -222,6 +223,54 @@ def diagnose(
     return found
 
 
+def sensitivity(
+    model: str,
+    data_name: str,
+    *,
+    weights: Path | None = None,
+    by: str = "channels",
+    ratios: Sequence[float] = (0.25, 0.5, 0.75, 0.9),
+    samples: int = 1000,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> "Sensitivity":
+    """How much each layer can lose; writes `sensitivity.json` and `.html`. Killed and called again it goes on.
+
+    Args:
+        model: as a recipe names it.
+        data_name: of the task.
+        weights: a safetensors file or a checkpoint of plain weights.
+        by: what is pruned: `channels`, or single `weights` by magnitude.
+        ratios: shares to prune, between 0 and 1.
+        samples: of the validation split.
+        out: folder of the results.
+        progress: shows how far it has come, and says beforehand how long it will take.
+
+    Raises:
+        ParingError: an unknown kind, a ratio out of range, no validation split.
+    """
+    from paring.sensitivities import measured  # here, as it needs torch-pruning
+
+    task = _task(data_name, model)
+    opened = load.open(model, weights=weights, task=task)
+    run = RunDirectory(out or sensitivity_folder(model, by))
+    progress = progress or Silent()
+    with run.locked():
+        found = measured(opened, task, by, ratios, samples, run, progress)
+        with atomic.write(run.path / "sensitivity.json") as draft:
+            draft.write_text(json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            report.write_sheet(found.sheet(), run.path / "sensitivity.html")
+        except MissingExtra as error:
+            progress.note(f"no sensitivity.html: {error}")
+    return found
+
+
+def sensitivity_folder(model: str, by: str) -> Path:
+    """Where the results of `sensitivity` lie if no folder is named."""
+    return Path("runs") / f"sensitivity-{by}-{key(model)[:8]}"
+
+
 def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
     """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names."""
     if not artifacts:
@@ -383,14 +432,29 @@ def _notes(recipe: Recipe, records: Sequence[Record]) -> tuple[str, ...]:
         notes.append(
             f"Accuracy rests on the first {recipe.measure.test_samples} test samples only, as the recipe asks."
         )
+    return (*notes, *_slower(recipe, [record for record in records if record.metric == "latency"]))
+
+
+def _slower(recipe: Recipe, latencies: Sequence[Record]) -> Iterator[str]:
+    """Stages that take longer than the one before; those that won nothing but zeros also where they gain nothing."""
+    sparse = [f"{n:02d}-{one.name}" for n, one in enumerate(recipe.steps, 1) if _phase(one.name) is Phase.SPARSITY]
+    ends_sparse = bool(recipe.steps) and _phase(recipe.steps[-1].name) is Phase.SPARSITY
     previous: dict[str, Record] = {}
-    for record in records:
-        if record.metric == "latency":
-            before = previous.get(record.device)
-            if before is not None and record.value - (record.spread or 0) > before.value + (before.spread or 0):
-                notes.append(
-                    f"{record.stage} is slower than {before.stage} on {record.device}: "
-                    f"{record.value:.3g} against {before.value:.3g} ms."
-                )
-            previous[record.device] = record
-    return tuple(notes)
+    for record in latencies:
+        before = previous.get(record.device)
+        previous[record.device] = record
+        if before is None:
+            continue
+        won, spread = before.value - record.value, (record.spread or 0) + (before.spread or 0)
+        zeros = record.stage in sparse or (ends_sparse and record.stage.startswith("artifact:"))
+        if won < -spread or (zeros and won <= spread):
+            told = " Zeros are multiplied like other numbers there: what they save is the zipped size." if zeros else ""
+            yield (
+                f"{record.stage} is {'slower' if won < -spread else 'no faster'} than {before.stage} on "
+                f"{record.device}: {record.value:.3g} against {before.value:.3g} ms.{told}"
+            )
+
+
+def _phase(step: str) -> Phase:
+    found: Phase = STEPS.load(step).phase
+    return found

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import paring
 from paring.core.model import Json, Model
 from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
-from paring.core.step import Context, Progress, Step, StepConfig
+from paring.core.step import Context, Deployed, Progress, Step, StepConfig
 from paring.core.target import Describes, ExportOptions, Limits, Target
 from paring.core.task import Task
 from paring.load import saved
 from paring.measure import machine, measurements
 from paring.measure.answers import Answers
+from paring.measure.latency import interleaved
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
@@ -103,7 +105,8 @@ class Compression:
         for number, (step, config) in enumerate(steps, start=1):
             name = f"{number:02d}-{step.name}"
             options = config.model_dump(mode="json")
-            this = key(states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions)
+            measured_by = self._first_target if config.measures else None
+            this = key(states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions, measured_by)
             made: list[Model] = []
             done = self.run.once(
                 f"steps/{name}", this, partial(self._step, step, config, states[-1], model, name, this, made)
@@ -151,6 +154,18 @@ class Compression:
         """What any result depends on besides what it was made from."""
         return [paring.__version__, machine.versions(), self.task.identity, self.recipe.measure.test_samples]
 
+    @property
+    def _first_target(self) -> list[Json]:
+        """What a step's measurements on the target depend on."""
+        return [self.targets[0][0].name, self.threads, machine.cpu()]
+
+    def _deployed(self, model: Model) -> Deployed:
+        target = self.targets[0][0]
+        with TemporaryDirectory() as folder:
+            file = target.export(model, Path(folder) / f"model{target.suffix}")
+            timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
+            return Deployed(timing.median, file.stat().st_size)
+
     def _answer(self, model: Model, name: str, folder: Path) -> None:
         measurements.collect_in_torch(model, self.task, folder, self.progress, name, self.recipe.measure.test_samples)
 
@@ -161,8 +176,9 @@ class Compression:
         self.progress.note(f"{name} …")
         with self.run.workspace(name, this) as work:
             context = Context(
-                self.task, self.limits, self.recipe.seed, original, work, self.progress, accuracy_drop=self._drop
-            )
+                self.task, self.limits, self.recipe.seed, original, work, self.progress, accuracy_drop=self._drop,
+                deployed=self._deployed,
+            )  # fmt: skip
             found = step.apply(before.model(), config, context)
         keep_invariants(found)
         saved.save(found, folder / "model.safetensors")

@@ -25,7 +25,7 @@ def add(app: typer.Typer) -> None:
         from paring.report import human
 
         records = api.bench(artifacts, threads=threads, seconds=seconds)
-        metrics = ("latency", "latency_ratio", "size", "peak_memory")
+        metrics = ("latency", "latency_ratio", "size", "zipped_size", "peak_memory")
         table = Table("file", *metrics)
         for path in dict.fromkeys(record.stage for record in records):
             cells = {r.metric: human.quantity(r.value, r.unit, r.spread) for r in records if r.stage == path}

@@ -90,8 +90,10 @@ def _artifact(found: "ArtifactInspection", console: "Console") -> None:
     stored = [tensor for tensor in found.contents.tensors if tensor.bytes]
     table = Table("stored tensor", "type", "shape")
     table.add_column("size", justify="right")
+    table.add_column("zeros", justify="right")
     for tensor in stored:
-        table.add_row(tensor.name, tensor.dtype, "×".join(map(str, tensor.shape)), human.size(tensor.bytes))
+        shape, zeros = "×".join(map(str, tensor.shape)), f"{100 * tensor.zeros:.0f} %"
+        table.add_row(tensor.name, tensor.dtype, shape, human.size(tensor.bytes), zeros)
     console.print(table)
     for dtype in dict.fromkeys(tensor.dtype for tensor in found.contents.tensors):
         mine = [tensor for tensor in found.contents.tensors if tensor.dtype == dtype]

@@ -31,6 +31,11 @@ class StepConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @property
+    def measures(self) -> bool:
+        """Whether the step measures its results on the target, so that they depend on it."""
+        return False
+
 
 class Progress(Protocol):
     """Shows how far long work has come."""
@@ -40,6 +45,19 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """One line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a model costs as a file of a target.
+
+    Attributes:
+        latency_ms: median of one inference, ms.
+        size_bytes: of the file.
+    """
+
+    latency_ms: float
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,7 @@ class Context:
         progress: shows how far long work has come.
         accuracy_drop: the most that the recipe lets accuracy fall below the original's, percentage points; None where
             it does not say.
+        deployed: exports a model to the first target and measures the file there; None where there is no target.
     """
 
     task: Task
@@ -64,6 +83,7 @@ class Context:
     directory: Path
     progress: Progress = field(default_factory=Silent)
     accuracy_drop: float | None = None
+    deployed: Callable[[Model], Deployed] | None = None
 
 
 class Step(Protocol):

@@ -144,6 +144,7 @@ class FileTensor:
         bytes: of its stored values; 0 where it is computed.
         scales: one, or one per channel, where it holds integers that stand for scale × (integer − zero point).
         zero_points: as many.
+        zeros: share of its stored values that stand for exactly 0; 0 where it is computed, or packed in an unknown way.
     """
 
     name: str
@@ -152,6 +153,7 @@ class FileTensor:
     bytes: int
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
+    zeros: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The Records of a stage: of a model in PyTorch, of an artifact in its runtime."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,12 +81,14 @@ def of_artifact(
 
 
 def footprint(target: Target, artifact: Path, stage: str, threads: int) -> list[Record]:
-    """Size of the file, and peak memory of a fresh process that loads and runs it."""
+    """Size of the file, as it is and zipped, and peak memory of a fresh process that loads and runs it."""
     kind = f"{type(target).__module__}:{type(target).__qualname__}"
     device = machine.on(target.name, threads)
     size, peak = artifact.stat().st_size, memory.peak(kind, artifact, threads)
+    zipped = len(zlib.compress(artifact.read_bytes(), 9))
     return [
         Record(stage=stage, metric="size", value=size, unit="bytes", device="none", source="stat"),
+        Record(stage=stage, metric="zipped_size", value=zipped, unit="bytes", device="none", source="zlib.compress, 9"),
         Record(
             stage=stage, metric="peak_memory", value=peak, unit="bytes", device=device,
             source="paring.measure.memory.peak",

@@ -24,6 +24,9 @@ METRICS = {
         "accuracy", f"Share of the test split that is answered correctly. Nothing was chosen on that split. {_WILSON}"
     ),
     "size": Metric("size", "Bytes of the file that ships."),
+    "zipped_size": Metric(
+        "zipped", "Bytes of that file deflated at level 9, as an app's package or an update carries it."
+    ),
     "latency": Metric("latency", f"Median time of one inference on one sample. {_QUARTILES}"),
     "latency_ratio": Metric(
         "latency ratio",

@@ -86,6 +86,7 @@ def _cards(report: Report) -> Iterator[Card]:
         yield Card("accuracy", _short(accuracy), " · ".join(filter(None, detail)))
     for metric, less, more in (
         ("size", "smaller", "larger"),
+        ("zipped_size", "smaller", "larger"),
         ("latency", "faster", "slower"),
         ("peak_memory", "less", "more"),
     ):

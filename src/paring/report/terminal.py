@@ -15,6 +15,9 @@ from paring.report.human import budget, printable, quantity
 from paring.report.metrics import label
 
 _MET, _MISSED = "green", "bold red"
+_SHOWN = (
+    "accuracy", "size", "latency", "latency_ratio", "zipped_size", "peak_memory", "agreement", "parameters", "macs"
+)  # fmt: skip
 
 
 def table(report: Report) -> RenderableType:
@@ -77,7 +80,7 @@ class _Summary:
 
 def _columns(report: Report) -> Iterator[_Column]:
     """The columns that hold anything, the most important first."""
-    for metric in ("accuracy", "size", "latency", "latency_ratio", "peak_memory", "agreement", "parameters", "macs"):
+    for metric in _SHOWN:
         cells = tuple(_cell(report.find(stage.name, metric)) for stage in report.stages)
         if any(cells):
             yield _Column("ratio" if metric == "latency_ratio" else label(metric), cells)

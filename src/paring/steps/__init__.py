@@ -8,6 +8,13 @@ STEPS = Registry(
     "step",
     {
         "finetune": "paring.steps.finetune:Finetune",
+        "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
+        "prune.channels": "paring.steps.prune.channels:PruneChannels",
+        "prune.heads": "paring.steps.prune.heads:PruneHeads",
+        "prune.magnitude": "paring.steps.prune.magnitude:PruneMagnitude",
+        "prune.movement": "paring.steps.prune.movement:PruneMovement",
+        "prune.nm": "paring.steps.prune.nm:PruneNM",
+        "prune.rigl": "paring.steps.prune.rigl:PruneRigl",
         "quantize.dynamic": "paring.steps.quantize.dynamic:QuantizeDynamic",
         "quantize.float16": "paring.steps.quantize.float16:QuantizeFloat16",
         "quantize.static": "paring.steps.quantize.static:QuantizeStatic",
@@ -16,6 +23,13 @@ STEPS = Registry(
     },
     extras={
         "finetune": "train",
+        "prune.blocks": "prune",
+        "prune.channels": "prune",
+        "prune.heads": "prune",
+        "prune.magnitude": "prune",
+        "prune.movement": "prune",
+        "prune.nm": "prune",
+        "prune.rigl": "prune",
         "quantize.dynamic": "quantize",
         "quantize.float16": "quantize",
         "quantize.static": "quantize",
@@ -30,7 +44,8 @@ INVARIANTS = Registry(
     {
         "codes": "paring.steps.quantize.lowbit:codes_hold",
         "scale": "paring.steps.quantize.fixed:scale_holds",
-        "shape": "paring.steps.prune.shapes:shape_holds",
+        "shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "sparsity": "paring.steps.prune.sparsity.masks:zeros_hold",
     },
 )
 

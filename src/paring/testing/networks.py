@@ -28,6 +28,14 @@ class TinyNetwork(nn.Module):
 def tiny_network() -> nn.Module:
     """A `TinyNetwork` whose batch norms have seen data, so that folding them is put to the test."""
     network = TinyNetwork()
+    see_data(network)
+    with torch.no_grad():
+        network.classifier.weight.mul_(4.0)  # answers that differ from each other
+    return network
+
+
+def see_data(network: nn.Module) -> None:
+    """Draws statistics and factors of batch norms, in place, as if they had seen data."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low, high in (
@@ -37,9 +45,6 @@ def tiny_network() -> nn.Module:
             ):
                 assert tensor is not None
                 nn.init.uniform_(tensor, low, high)
-    with torch.no_grad():
-        network.classifier.weight.mul_(4.0)  # answers that differ from each other
-    return network
 
 
 class Strange(nn.Module):
@@ -72,3 +77,26 @@ class StrangeNetwork(nn.Module):
 def strange_network() -> nn.Module:
     """A `StrangeNetwork`."""
     return StrangeNetwork()
+
+
+class TransformerNetwork(nn.Module):
+    """An image is read row by row, by two of torch's transformer layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=32, dropout=0.0, batch_first=True)
+        self.layers = nn.ModuleList([layer, nn.TransformerEncoderLayer(8, 2, 32, 0.0, batch_first=True)])
+        self.classifier = nn.Linear(8, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        x = image[:, 0]
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.classifier(x.mean(1))
+        return logits
+
+
+def transformer_network() -> nn.Module:
+    """A `TransformerNetwork`."""
+    return TransformerNetwork()

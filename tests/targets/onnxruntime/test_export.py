@@ -1,8 +1,10 @@
 """An `.onnx` holds what the model promised, or is not written."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +17,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Invariant, Model, Source, TensorSpec
 from paring.core.step import Context
 from paring.core.target import Contents, ExportOptions
+from paring.core.task import Batch, Split
 from paring.load import probe
 from paring.measure.answers import of_model
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
@@ -78,6 +81,36 @@ def test_integer_ends_are_the_codes_of_the_graph_within(int8_file: Path, tmp_pat
     np.testing.assert_array_equal(*answers)
     ends = {tensor.name: tensor for tensor in TARGET.describe(path).tensors if tensor.name in ("image", "output")}
     assert all(tensor.scales and tensor.dtype == "uint8" for tensor in ends.values())
+
+
+def test_large_codes_do_not_saturate_where_the_processor_has_no_vnni(tmp_path: Path) -> None:
+    """Every product is the largest there is: pairs of them do not fit into 16 bits. Layers are alike in width."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2)
+    )
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.1 if parameter.ndim > 1 else 0.0)
+    specs = (TensorSpec("image", ("batch", 1, 8, 8), "float32", "NCHW"),)
+    model = probe.model(network.eval(), Source("test"), specs)
+    context = Context(Ones(), TARGET.limits, 0, model, tmp_path)
+    found = QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=16)), context)
+    path = TARGET.export(found, tmp_path / "m.onnx")
+    graph = onnx.load(path).graph
+    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    weights = [node for node in graph.node if stored.get(node.input[0]) == onnx.TensorProto.INT8]
+    assert len({node.input[2] for node in weights}) == len(weights) == 3
+    images = {"image": np.ones((2, 1, 8, 8), np.float32)}
+    np.testing.assert_allclose(
+        TARGET.open(path).run(images)["output"], of_model(found)(images)["output"], rtol=0.02, atol=0
+    )
+
+
+class Ones(TinyTask):
+    """Images that are all ones."""
+
+    def batches(self, split: Split, batch_size: int, **options: Any) -> Iterator[Batch]:
+        for batch in super().batches(split, batch_size, **options):
+            yield Batch({"image": torch.ones_like(batch.inputs["image"])}, batch.targets)
 
 
 def test_the_file_tells_what_it_is_and_nothing_of_the_machine(int8_file: Path) -> None:

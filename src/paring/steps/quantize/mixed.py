@@ -123,7 +123,7 @@ def _table(model: Model, config: "StaticConfig", context: Context, where: str) -
 
 
 def _within(found: Table, limit: float, where: str) -> list[int]:
-    from paring.steps.quantize.assign import assign
+    from paring.steps.assign import assign
 
     least = sum(min(row) for row in found.bytes)
     if least > limit:
@@ -145,7 +145,7 @@ def _within(found: Table, limit: float, where: str) -> list[int]:
 
 def _smallest(model: Model, config: "StaticConfig", context: Context, found: Table, drop: float) -> list[int]:
     """The smallest assignment that holds on the validation split, by bisection over the noise that is allowed."""
-    from paring.steps.quantize.assign import assign
+    from paring.steps.assign import assign
     from paring.steps.quantize.static import scaled
     from paring.train.evaluate import Judge
 

@@ -13,7 +13,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales
+from paring.targets import scales, zeros
 from paring.targets.executorch import program
 from paring.targets.executorch.check import kernel, lower, problems, without_kernel
 from paring.targets.traced import first_line, layer_of
@@ -32,7 +32,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
     Raises:
         ParingError: ExecuTorch cannot run the model, `io: int8` for a float model, the lowering failed, what was
-            quantized came out float, or the disk is full. Nothing is written then.
+            quantized came out float, zeros were lost, or the disk is full. Nothing is written then.
     """
     if options.io == "int8" and not model.quantized:
         raise ParingError(
@@ -41,9 +41,9 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             "add quantize.static, or io: float32",
         )
     content = _convert(model, options)
-    scales.require(
-        model, (one.scales for one in program.contents(content).tensors if one.bytes), "export to executorch"
-    )
+    stored = [one for one in program.contents(content).tensors if one.bytes]
+    scales.require(model, (one.scales for one in stored), "export to executorch")
+    zeros.require(model, stored, "export to executorch")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -14,6 +14,7 @@ from paring.core.model import Json
 from paring.core.quiet import quiet
 from paring.core.target import Contents, FileTensor
 from paring.targets.executorch.flatbuffer import Schema
+from paring.targets.zeros import share
 
 with quiet():
     from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
@@ -25,6 +26,12 @@ METADATA = "paring"
 NO_DIGEST = "0" * 64
 DIGEST_KEY = b'"sha256": "'
 
+# type of XNNPACK's, or of ExecuTorch's own -> numpy's
+_NUMBERS = {
+    "fp32": "float32", "fp16": "float16", "qint8": "int8", "qcint8": "int8", "quint8": "uint8", "qint32": "int32",
+    "qcint32": "int32", "float": "float32", "half": "float16", "double": "float64", "char": "int8", "byte": "uint8",
+    "short": "int16", "int": "int32", "long": "int64",
+}  # fmt: skip
 _INTEGER = {"qint8", "quint8", "qcint8", "qcint4", "qbint4", "qdint8", "qpint8"}
 FLOATS = {"FLOAT", "HALF", "DOUBLE", "BFLOAT16"}
 # what only moves or converts values computes nothing
@@ -82,13 +89,16 @@ def xnnpack(payload: bytes, data: dict[str, bytes], name: str) -> Delegate:
         plain = table if label == "XNNTensorValue" else table["tensor_value"]
         scales, zero_points = _scales(None if plain is table else table["quant_params"], constants, data)
         key = constants[plain["constant_buffer_idx"]]
+        dtype = plain["datatype"].removeprefix("xnn_datatype_")
+        stored = data[key] if key else b""
         tensors[plain["id_out"]] = FileTensor(
             f"{name}/{plain['id_out']}",
-            plain["datatype"].removeprefix("xnn_datatype_"),
+            dtype,
             tuple(plain["dims"]),
-            len(data[key]) if key else 0,
+            len(stored),
             scales,
             zero_points,
+            _zeros(stored, dtype, zero_points),
         )
     calls = [_call(one, tensors) for one in graph["xnodes"]]
     return Delegate(tuple(calls), tuple(tensors.values()))
@@ -104,6 +114,14 @@ def _call(node: dict[str, Any], tensors: dict[int, FileTensor]) -> Call:
     count = {"Concatenate2": 2, "Concatenate3": 3, "Concatenate4": 4, "Concatenate5": 5}.get(operator, len(read))
     kind = "integer" if all(dtype in _INTEGER for dtype in read[:count]) else "float"
     return Call(operator, tensors[outputs[0]].name, "" if operator in _MOVES else kind, node["debug_handle"])
+
+
+def _zeros(stored: bytes, dtype: str, zero_points: tuple[int, ...] = ()) -> float:
+    """The share of stored values that stand for 0; of codes with a zero point each, these are all 0."""
+    kind = _NUMBERS.get(dtype)
+    if kind is None or len(stored) % np.dtype(kind).itemsize:
+        return 0.0
+    return share(np.frombuffer(stored, kind), zero_points[:1])
 
 
 def _scales(
@@ -195,8 +213,9 @@ def _tensors(plan: Any, program: Any) -> Iterator[FileTensor]:
     for i, one in enumerate(plan.values):
         if isinstance(one.val, schema.Tensor):
             index = one.val.data_buffer_idx
-            stored = len(program.constant_buffer[index].storage) if index else 0
-            yield FileTensor(f"value/{i}", one.val.scalar_type.name.lower(), tuple(one.val.sizes), stored)
+            stored = bytes(program.constant_buffer[index].storage) if index else b""
+            dtype = one.val.scalar_type.name.lower()
+            yield FileTensor(f"value/{i}", dtype, tuple(one.val.sizes), len(stored), zeros=_zeros(stored, dtype))
 
 
 def _read(content: bytes) -> Any:

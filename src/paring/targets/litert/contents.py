@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from paring.core.target import Contents, FileTensor
+from paring.core.target import Array, Contents, FileTensor
+from paring.targets.zeros import share
 
 _TYPES = {value: key.lower() for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _OPERATORS = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+_NUMBERS = {"float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 # operators that change the type of values, or their place, and compute nothing
 _MOVES = {
     "CONCATENATION", "DEPTH_TO_SPACE", "DEQUANTIZE", "EXPAND_DIMS", "GATHER", "GATHER_ND", "MIRROR_PAD", "PACK", "PAD",
@@ -62,11 +64,26 @@ def _tensor(model: Any, graph: Any, tensor: Any) -> FileTensor:
         details.Init(quantization.Details().Bytes, quantization.Details().Pos)
         held = model.Buffers(graph.Tensors(details.Scales()).Buffer()).DataAsNumpy().view(np.float16)
         scales, zero_points = tuple(held.astype(float).tolist()), (0,) * len(held)
+    buffer, dtype = model.Buffers(tensor.Buffer()), _TYPES[tensor.Type()]
+    values = _values(buffer, dtype, shape) if buffer.DataLength() else None
     return FileTensor(
         tensor.Name().decode(errors="replace"),
-        _TYPES[tensor.Type()],
+        dtype,
         shape,
-        model.Buffers(tensor.Buffer()).DataLength(),
+        buffer.DataLength(),
         scales,
         zero_points,
+        0.0 if values is None else share(values, zero_points, quantization.QuantizedDimension() if quantization else 0),
     )
+
+
+def _values(buffer: Any, dtype: str, shape: tuple[int, ...]) -> Array | None:
+    """The numbers that a tensor stores; None of a type without numbers."""
+    stored = buffer.DataAsNumpy()
+    if dtype == "int4":  # two a byte, the first in the lower half
+        halves = np.stack([stored & 0x0F, stored >> 4], 1).reshape(-1)[: int(np.prod(shape))]
+        return ((halves.astype(np.int8) ^ 8) - 8).reshape(shape)
+    if dtype not in _NUMBERS or stored.nbytes % np.dtype(dtype).itemsize:
+        return None
+    values = stored.view(dtype)
+    return values.reshape(shape) if values.size == np.prod(shape) else None

@@ -11,7 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales
+from paring.targets import scales, zeros
 from paring.targets.litert import codes, contents, flatbuffer
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
@@ -24,7 +24,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
     Raises:
         ParingError: LiteRT cannot hold the model, `io: int8` for a float model, the converter failed, what was
-            quantized came out float, or the disk is full. Nothing is written then.
+            quantized came out float, zeros were lost, or the disk is full. Nothing is written then.
     """
     if options.io == "int8" and not model.quantized:
         raise ParingError(
@@ -45,8 +45,10 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         },
         float_ends=model.quantized and options.io == "float32",
     )
-    stored = (tensor.scales for tensor in contents.constants(content) if tensor.dtype in ("int8", "int4"))
-    scales.require(model, stored, "export to litert")
+    stored = list(contents.constants(content))
+    integers = (tensor.scales for tensor in stored if tensor.dtype in ("int8", "int4"))
+    scales.require(model, integers, "export to litert")
+    zeros.require(model, stored, "export to litert")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
     return path

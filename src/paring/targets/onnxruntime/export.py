@@ -11,7 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales
+from paring.targets import scales, zeros
 from paring.targets.onnxruntime import ends, file, rewrite
 from paring.targets.onnxruntime.check import problems
 from paring.targets.onnxruntime.session import session
@@ -33,8 +33,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
     Raises:
         ParingError: the file would pass 2 GiB, ONNX cannot express the model, `io: int8` for a float model, the
-            exporter failed or the checker refuses what it made, what was quantized came out float, or the disk is full.
-            Nothing is written then.
+            exporter failed or the checker refuses what it made, what was quantized came out float, zeros were lost, or
+            the disk is full. Nothing is written then.
     """
     if options.io == "int8" and not model.quantized:
         raise ParingError(
@@ -55,6 +55,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     content = file.finish(graph, metadata)
     _checked(content)
     scales.require(model, file.weight_scales(content), _WHERE)
+    zeros.require(model, file.stored(content), _WHERE)
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
     return path

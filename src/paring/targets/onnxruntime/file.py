@@ -17,6 +17,7 @@ from paring.core.target import Contents, FileTensor
 from paring.targets.onnxruntime.graph import DEQUANTIZE, QUANTIZE, constant
 from paring.targets.onnxruntime.integers import SHIFT
 from paring.targets.onnxruntime.session import session
+from paring.targets.zeros import share
 
 METADATA = "paring"
 FORMAT = 8  # of ONNX 1.13, which brought opset 18
@@ -53,6 +54,11 @@ def weight_scales(content: bytes) -> Iterator[tuple[float, ...]]:
             scales = constant(node.inputs[1])
             if constant(node.inputs[0]) is not None and scales is not None:
                 yield tuple(float(scale) for scale in scales.reshape(-1))
+
+
+def stored(content: bytes) -> Iterator[FileTensor]:
+    """Every tensor with stored values."""
+    return (tensor for tensor in _tensors(ir.from_proto(onnx.load_from_string(content)).graph) if tensor.bytes)
 
 
 def contents(path: Path) -> Contents:
@@ -109,8 +115,13 @@ def _tensors(graph: Any) -> Iterator[FileTensor]:
         dtype = value.dtype.name.lower() if value.dtype is not None else ""
         sizes = value.shape if value.shape is not None else ()
         shape = tuple(size if isinstance(size, int) else 1 for size in sizes)
-        stored = value.const_value.nbytes if value.is_initializer() else 0
-        yield FileTensor(value.name, dtype, shape, stored, *scaled.get(value.name, ((), ())))
+        scales, zero_points, axis = scaled.get(value.name, ((), (), 0))
+        values = constant(value)
+        size, zeros = 0, 0.0
+        if values is not None:
+            own = tuple(point + SHIFT for point in zero_points) if values.dtype == np.uint8 else zero_points
+            size, zeros = value.const_value.nbytes, share(values, own, axis)
+        yield FileTensor(value.name, dtype, shape, size, scales, zero_points, zeros)
 
 
 def _computed(graph: Any) -> Iterator[Any]:
@@ -119,8 +130,8 @@ def _computed(graph: Any) -> Iterator[Any]:
             yield from node.outputs
 
 
-def _scales(graph: Any) -> Mapping[str, tuple[tuple[float, ...], tuple[int, ...]]]:
-    """Scales and signed zero points of each tensor of codes, as the operators around it have them."""
+def _scales(graph: Any) -> Mapping[str, tuple[tuple[float, ...], tuple[int, ...], int]]:
+    """Scales, signed zero points and their axis of each tensor of codes, as the operators around it have them."""
     found = {}
     for node in graph:
         if node.op_type in {QUANTIZE, DEQUANTIZE}:
@@ -132,7 +143,8 @@ def _scales(graph: Any) -> Mapping[str, tuple[tuple[float, ...], tuple[int, ...]
             zeros = np.zeros(scale.size, np.int64) if zero_point is None else zero_point.reshape(-1).astype(np.int64)
             if codes.dtype == ir.DataType.UINT8:
                 zeros = zeros - SHIFT
-            found[codes.name] = tuple(map(float, scale.reshape(-1))), tuple(map(int, zeros))
+            axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
+            found[codes.name] = tuple(map(float, scale.reshape(-1))), tuple(map(int, zeros)), axis
     return found
 
 

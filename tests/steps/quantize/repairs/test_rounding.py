@@ -54,6 +54,14 @@ def on_grid(work: Work) -> bool:
     )
 
 
+def test_what_is_zero_stays_zero() -> None:
+    rounding = Rounding(torch.tensor([[0.0, 0.4, 0.0, -0.6]]), torch.tensor([[1.0]]), -7, 7)
+    with torch.no_grad():
+        rounding.choice.fill_(9.0)  # all up
+    assert rounding.final().tolist() == [[0.0, 1.0, 0.0, 0.0]]
+    assert rounding().tolist() == [[0.0, 1.0, 0.0, 0.0]]
+
+
 @given(st.integers(0, 1000), st.integers(2, 8), st.floats(0.01, 2.0))
 def test_a_choice_begins_at_the_weight_and_ends_on_the_grid(seed: int, bits: int, step: float) -> None:
     weight, largest = torch.randn(4, 5, generator=torch.Generator().manual_seed(seed)), 2 ** (bits - 1) - 1

@@ -17,7 +17,7 @@ _BETA = (20.0, 2.0)
 
 
 class Rounding(nn.Module):
-    """Chooses between the two codes on both sides of each weight.
+    """Chooses between the two codes on both sides of each weight; what is 0, a step may have pruned, and it stays 0.
 
     Args:
         weight: float32, any shape.
@@ -33,10 +33,11 @@ class Rounding(nn.Module):
         self.below = codes.floor().clamp(max=largest - 1)
         share = (codes - self.below - _LOW) / (_HIGH - _LOW)
         self.choice = nn.Parameter(torch.logit(share))
+        self.zero = weight == 0
 
     def up(self) -> Tensor:
         """h(V), between 0 (down) and 1 (up)."""
-        return (torch.sigmoid(self.choice) * (_HIGH - _LOW) + _LOW).clamp(0, 1)
+        return (torch.sigmoid(self.choice) * (_HIGH - _LOW) + _LOW).clamp(0, 1).masked_fill(self.zero, 0.0)
 
     def weight(self, up: Tensor) -> Tensor:
         """The weight with every choice as far as it is made, `up` being what the method of that name gives."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.core.errors import ParingError
-from paring.steps.quantize.assign import assign
+from paring.steps.assign import assign
 
 numbers = st.floats(0, 100, allow_nan=False, width=32)
 

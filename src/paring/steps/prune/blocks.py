@@ -1,0 +1,145 @@
+"""Whole residual blocks and transformer layers that the answers depend on least are taken out.
+
+By the answers that a network gives without each block, measured anew after each removal; or by block influence, Men et
+al. 2024, "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", arXiv:2403.03853, equation 1:
+1 − E cos(x, y) of what a block takes and gives, from one pass.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from paring.core.errors import ParingError
+from paring.core.model import Event, Model, Skipped
+from paring.core.step import Context, Phase, StepConfig
+from paring.steps.select import Choosable, select
+from paring.train.config import RecoverConfig
+
+if TYPE_CHECKING:
+    from paring.steps.prune.structure.residual import Blocks
+
+_REESTIMATED = 1024  # calibration samples
+
+
+class BlocksConfig(StepConfig):
+    """Options of `prune.blocks`. Its budget is exactly one of `count`, `macs` and `latency`.
+
+    Patterns are shell patterns on names of blocks (`stages.2.*`).
+
+    Attributes:
+        count: how many blocks go.
+        macs: share of the multiply–accumulates that stays at most, e.g. 0.5.
+        latency: the most that one inference may take on the first target, as a time (`0.2 ms`) or of the model before
+            (`0.6x`).
+        importance: which go first: those without which the answers change least (`answers`), those that change least
+            what runs through them (`influence`, one pass instead of many), or any (`random`, a control).
+        samples: of the calibration split.
+        only: patterns of what may go; every block if empty.
+        keep: patterns of what stays.
+        reestimate: whether batch norms take their statistics anew (1024 calibration samples): behind a gap they see
+            other values than before.
+        recover: how the network is trained afterwards; None leaves it as cut.
+    """
+
+    count: int | None = Field(default=None, ge=1)
+    macs: float | None = Field(default=None, gt=0, lt=1)
+    latency: str | None = None
+    importance: Literal["answers", "influence", "random"] = "answers"
+    samples: int = Field(default=128, ge=1)
+    only: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    reestimate: bool = True
+    recover: RecoverConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in ("count", "macs", "latency") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) if given else "none is given"
+            raise ValueError(f"the budget is exactly one of count, macs and latency: {told}")
+        from paring.steps.prune.structure import goal
+
+        goal.check(self.latency, None)
+        return self
+
+    @property
+    def measures(self) -> bool:
+        """Whether the budget is measured on the target."""
+        return self.latency is not None
+
+
+class PruneBlocks:
+    """`prune.blocks`. Contract: `paring.core.step.Step`."""
+
+    name: ClassVar[str] = "prune.blocks"
+    phase: ClassVar[Phase] = Phase.STRUCTURE
+    Config: ClassVar[type[StepConfig]] = BlocksConfig
+
+    def apply(self, model: Model, config: BlocksConfig, context: Context) -> Model:
+        """The model without some of its blocks.
+
+        Raises:
+            ParingError: the model is quantized or has no block that can go, the budget asks for more than can go, or
+                there are no calibration data.
+            UnknownName: a pattern matches no block.
+        """
+        from paring.measure import cost
+        from paring.steps.prune.structure import effort, removal, residual, shapes
+        from paring.steps.prune.structure.reestimate import reestimate
+
+        self._refuse(model)
+        blocks = residual.find(model)
+        chosen, skipped = self._chosen(blocks, config)
+        budget = removal.budget(model, config.count, config.macs, config.latency, context, self.name)
+        gone, moved = removal.Removal(model, chosen, config.importance, config.samples, context, self.name).run(budget)
+        module = copy.deepcopy(model.module)
+        for name in gone:
+            residual.remove(module, name)
+        distance = f"a KL divergence of {moved:.3g}" if context.task.labels else f"{moved:.3g} of their square"
+        told = (
+            f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), "
+            f"which moves the answers by {distance} and leaves {budget.told(module)}"
+        )
+        batch = effort.batch(float(cost.macs(model)))
+        norms = reestimate(model, module, context.task, _REESTIMATED, batch) if config.reestimate else 0
+        told += f"; {norms} batch norms re-estimated" if norms else ""
+        event = Event(self.name, config.model_dump(mode="json"), told, skipped)
+        result = shapes.cut(model, module, event)
+        if config.recover is None:
+            return result
+        from paring.train.recovery import recover
+
+        trained, more = recover(result, config.recover, context)
+        return replace(result, module=trained.module).told(f"; {more}")
+
+    def acts_on(self, model: Model) -> Mapping[str, str | None]:
+        """Blocks that can go, and those of their kind that cannot, with the reason."""
+        from paring.steps.prune.structure import residual
+
+        self._refuse(model)
+        blocks = residual.find(model)
+        return {**blocks.refused, **dict.fromkeys(blocks.removable)} if blocks.removable else {}
+
+    def _refuse(self, model: Model) -> None:
+        if model.quantized:
+            raise ParingError(
+                "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
+            )
+
+    def _chosen(self, blocks: "Blocks", config: BlocksConfig) -> tuple[list[str], tuple[Skipped, ...]]:
+        """Blocks that may go; and those that the options choose, but that cannot."""
+        there = [Choosable(name) for name in (*blocks.removable, *blocks.refused)]
+        if not blocks.removable:
+            told = "; ".join(f"{name}: {why}" for name, why in list(blocks.refused.items())[:3])
+            raise ParingError(
+                f"has no block that could go{told and f' ({told})'}",
+                self.name,
+                "prune.channels makes layers narrower instead; blocks are entries of nn.Sequential or nn.ModuleList",
+            )
+        chosen = set(select(config.only or ("*",), there, f"{self.name}: only"))
+        chosen -= set(select(config.keep, there, f"{self.name}: keep"))
+        refused = [Skipped(name, why) for name, why in blocks.refused.items() if config.only and name in chosen]
+        return [name for name in blocks.removable if name in chosen], tuple(refused)

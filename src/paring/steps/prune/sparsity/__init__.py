@@ -1,0 +1,1 @@
+"""What steps that set weights to 0 are made of."""

@@ -1,0 +1,1 @@
+"""What steps that make a network smaller in shape are made of."""

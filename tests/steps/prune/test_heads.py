@@ -1,0 +1,298 @@
+"""Attention heads and feed-forward units are cut out of transformers."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from paring import load
+from paring.core.errors import ParingError
+from paring.core.model import Model, Skipped
+from paring.core.step import Context
+from paring.core.task import Batch
+from paring.load import saved
+from paring.recipes.read import read
+from paring.steps import STEPS, keep_invariants
+from paring.steps.prune.heads import HeadsConfig, PruneHeads
+from paring.steps.prune.structure import attention, gates
+from paring.targets.litert import LiteRT
+from paring.testing.models import TinyTask, quantized, tiny
+from paring.testing.steps import StepContract
+from paring.testing.transformers import FAMILIES, Drawn, drawn, family
+
+SLOW = ["bert", "mobilebert", "squeezebert", "deit", "swin", "mobilevit"]
+
+
+def context(model: Model, folder: Path) -> Context:
+    return Context(Drawn(model), LiteRT.limits, 0, model, folder)
+
+
+class TestContract(StepContract):
+    @pytest.fixture
+    def step(self):
+        return PruneHeads()
+
+    @pytest.fixture
+    def config(self):
+        return HeadsConfig.model_validate(
+            {"heads": 0.5, "feed_forward": 0.5, "recover": {"steps": 2, "batch_size": 16, "teacher": "original"}}
+        )
+
+    @pytest.fixture
+    def model(self):
+        return family("vit")
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_half_of_every_family_goes_and_what_nothing_read_costs_nothing(kind: str, tmp_path: Path) -> None:
+    model = family(kind)
+    found, refused = attention.find(model.module)
+    assert not refused
+    assert {one.kind for one in found} == {"heads", "feed_forward"}
+    chance = torch.Generator().manual_seed(1)
+    for one in found:  # of these, none may go: all others are not read
+        half = [torch.randperm(one.count // one.groups, generator=chance).sort().values for _ in range(one.groups)]
+        kept = [g * one.count // one.groups + p[: len(p) // 2].sort().values for g, p in enumerate(half)]
+        attention.silence(model.module, one, torch.cat(kept))
+    config = HeadsConfig(heads=0.5, feed_forward=0.5)
+    cut = PruneHeads().apply(model, config, context(model, tmp_path))
+    inputs = drawn(model)
+    wanted, answers = model(inputs)["output"], cut(inputs)["output"]
+    assert wanted.std() > 0.01
+    torch.testing.assert_close(answers, wanted, rtol=1e-4, atol=1e-5)
+    for before, after in zip(found, attention.find(cut.module)[0], strict=True):
+        assert (after.name, after.count, after.size) == (before.name, before.count // 2, before.size)
+    again = saved.load(saved.save(cut, tmp_path / "cut.safetensors"))
+    assert torch.equal(again(inputs)["output"], answers)
+    keep_invariants(again)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in FAMILIES])
+def test_the_file_answers_like_the_cut_model(kind: str, tmp_path: Path) -> None:
+    model = family(kind)
+    config = HeadsConfig(heads=0.5, feed_forward=0.5, importance="magnitude")
+    cut = PruneHeads().apply(model, config, context(model, tmp_path))
+    runner = LiteRT().open(LiteRT().export(cut, tmp_path / "cut.tflite"))
+    answers = runner.run({name: tensor.numpy() for name, tensor in drawn(model).items()})["output"]
+    np.testing.assert_allclose(answers, cut(drawn(model))["output"].numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_later_steps_keep_the_shapes(tmp_path: Path) -> None:
+    model = family("vit")
+    around = Context(TinyTask(), LiteRT.limits, 0, model, tmp_path)
+    cut = PruneHeads().apply(model, HeadsConfig(heads=2, feed_forward=0.25), around)
+    shapes = {one.layer: one.value for one in cut.invariants}
+    assert shapes["model.vit.layers.1.attention.o_proj.weight"] == [32, 16]
+    assert shapes["model.vit.layers.1.mlp.fc1.weight"] == [16, 32]
+    for name, options in {
+        "finetune": {"steps": 2, "batch_size": 16},
+        "quantize.dynamic": {},
+        "quantize.static": {"calibration": {"samples": 16}},
+    }.items():
+        step = STEPS.load(name)()
+        later = step.apply(cut, step.Config.model_validate(options), around)
+        keep_invariants(later)
+        assert {one.layer: one.value for one in later.invariants if one.kind == "shape"} == shapes
+
+
+def test_the_gates_tell_what_the_loss_loses(tmp_path: Path) -> None:
+    model = family("distilbert")
+    around = context(model, tmp_path)
+    found, _ = attention.find(model.module)
+    units = found[0]
+    scored = gates.scores(model, [units], "taylor", 8, around, "here")[units.name]
+    batch = next(around.task.batches("calibration", 8))
+    slopes = torch.zeros(8, units.count, dtype=torch.float64)
+    module = copy.deepcopy(model.module).double()
+    weight = module.get_parameter(f"{units.taker}.weight")
+    whole = weight.detach().clone()
+    for unit in range(units.count):  # central differences, each sample for itself
+        features = units.features(torch.tensor([unit]))
+        for sample in range(8):
+            one = {name: tensor[sample : sample + 1] for name, tensor in batch.inputs.items()}
+            ends = []
+            for step in (1e-4, -1e-4):
+                with torch.no_grad():
+                    weight.copy_(whole)
+                    weight[:, features] *= 1 + step
+                    answer = replace(model, module=module)(one)
+                    ends.append(float(around.task.loss(answer, batch.targets[sample : sample + 1])))
+            slopes[sample, unit] = (ends[0] - ends[1]) / 2e-4
+    wanted = slopes.abs().mean(0)
+    torch.testing.assert_close(scored, wanted / wanted.norm(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_control_is_drawn_from_the_seed(tmp_path: Path) -> None:
+    model = family("vit")
+    found, _ = attention.find(model.module)
+    around = context(model, tmp_path)
+
+    def drawn_with(seed: int) -> torch.Tensor:
+        return gates.scores(model, found, "random", 1, replace(around, seed=seed), "here")[found[1].name]
+
+    assert torch.equal(drawn_with(0), drawn_with(0))
+    assert not torch.equal(drawn_with(0), drawn_with(1))
+
+
+def test_a_unit_of_small_weights_is_of_small_magnitude(tmp_path: Path) -> None:
+    model = family("squeezebert")  # whose layers have groups
+    found, _ = attention.find(model.module)
+    for one in found:
+        attention.silence(model.module, one, torch.tensor([u for u in range(one.count) if u % (one.count // 2) != 1]))
+        for giver in one.givers:
+            with torch.no_grad():
+                features = one.features(torch.tensor([1, one.count // 2 + 1]))
+                model.module.get_parameter(f"{giver}.weight")[features] = 0
+    scores = gates.scores(model, found, "magnitude", 1, context(model, tmp_path), "here")
+    for one in found:
+        assert (scores[one.name] == 0).nonzero().flatten().tolist() == [1, one.count // 2 + 1]
+        assert float(scores[one.name].norm()) == pytest.approx(1)
+
+
+def test_magnitude_is_the_norm_of_all_weights_of_a_unit(tmp_path: Path) -> None:
+    model = family("vit")
+    found, _ = attention.find(model.module)
+    scores = gates.scores(model, found, "magnitude", 1, context(model, tmp_path), "here")
+    for one in found:
+        wanted = torch.zeros(one.count, dtype=torch.float64)
+        for unit in range(one.count):
+            features = one.features(torch.tensor([unit]))
+            own = [model.module.get_parameter(f"{giver}.weight")[features] for giver in one.givers]
+            own.append(model.module.get_parameter(f"{one.taker}.weight")[:, features])
+            wanted[unit] = torch.cat([weight.flatten().double() for weight in own]).norm()
+        torch.testing.assert_close(scores[one.name], (wanted / wanted.norm()).detach())
+
+
+def test_every_sample_counts_alike_in_batches_of_any_size(tmp_path: Path) -> None:
+    model = family("vit")
+    found, _ = attention.find(model.module)
+
+    class Uneven(Drawn):
+        def batches(self, split: Any, batch_size: int, **options: Any) -> Iterator[Batch]:
+            for batch in super().batches(split, batch_size, **options):
+                for part in (slice(6), slice(6, 8)):
+                    inputs = {name: tensor[part] for name, tensor in batch.inputs.items()}
+                    yield Batch(inputs, batch.targets[part])
+
+    around = context(model, tmp_path)
+    whole = gates.scores(model, found, "taylor", 8, around, "here")
+    parts = gates.scores(model, found, "taylor", 8, replace(around, task=Uneven(model)), "here")
+    for name, score in whole.items():
+        torch.testing.assert_close(parts[name], score, rtol=1e-4, atol=1e-5)
+
+
+def test_over_all_layers_the_least_important_heads_go(tmp_path: Path) -> None:
+    model = family("vit")
+    first, second = (one for one in attention.find(model.module)[0] if one.kind == "heads")
+    attention.silence(model.module, first, torch.tensor([2]))
+    cut = PruneHeads().apply(model, HeadsConfig(heads=5, scope="global"), context(model, tmp_path))
+    left = {one.name: one.count for one in attention.find(cut.module)[0] if one.kind == "heads"}
+    assert left == {first.name: 1, second.name: 4}
+    assert cut.history[-1].changed == "kept 5 of 8 heads (1 of 4 in 1 layer, 4 of 4 in 1 layer)"
+    assert cut.history[-1].skipped == (Skipped(second.name, "all of it stays"),)
+    torch.testing.assert_close(cut(drawn(model))["output"], model(drawn(model))["output"], rtol=1e-4, atol=1e-5)
+
+
+def test_patterns_choose_what_is_cut(tmp_path: Path) -> None:
+    model = family("vit")
+    config = HeadsConfig(
+        heads=1,
+        feed_forward=0.5,
+        only=("*.layers.1", "@feed_forward"),
+        keep=("*.layers.1.mlp",),
+        importance="magnitude",
+    )
+    cut = PruneHeads().apply(model, config, context(model, tmp_path))
+    left = [one.count for one in attention.find(cut.module)[0]]
+    assert left == [4, 32, 1, 64]
+
+
+def test_torch_s_own_layers_become_narrower_but_keep_their_heads(tmp_path: Path) -> None:
+    model = load.open("torch:paring.testing.networks:transformer_network", shape=(1, 8, 8))
+    around = Context(TinyTask(), LiteRT.limits, 0, model, tmp_path)
+    cut = PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), around)
+    assert [layer.linear1.out_features for layer in cut.module.layers] == [16, 16]
+    inputs = next(TinyTask().batches("test", 4)).inputs
+    again = saved.load(saved.save(cut, tmp_path / "cut.safetensors"))
+    assert torch.equal(again(inputs)["output"], cut(inputs)["output"])
+    with pytest.raises(ParingError, match="size of a head from the width of the network"):
+        PruneHeads().apply(model, HeadsConfig(heads=1, feed_forward=0.5), around)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("vit", {"heads": 5}, "5 of 4\n  try: a number that can stay: 1, 2, 3, 4"),
+        ("vit", {"heads": 0.4}, "heads do not divide so: 0.4 of 4 are 1.6"),
+        ("vit", {"heads": 1, "scope": "global"}, "1 of 8\n  try: a number that can stay: 2 to 8"),
+        ("squeezebert", {"heads": 1}, "1 of 4, which go 2 at a time"),
+        ("vit", {"heads": 2, "only": ["*.mlp"]}, "nothing is chosen that heads could be taken from"),
+        ("vit", {"heads": 2, "keep": ["decoder"]}, "no layer is called 'decoder'"),
+    ],
+)
+def test_what_cannot_be_is_refused(kind: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    model = family(kind)
+    with pytest.raises(ParingError, match=message):
+        PruneHeads().apply(model, HeadsConfig.model_validate(options), context(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"heads": 0}, {"heads": 1.5}, {"feed_forward": 0}, {"heads": 2, "round_to": 0}]
+)
+def test_such_options_there_are_not(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        HeadsConfig.model_validate(options)
+
+
+def test_a_network_without_attention_is_refused(tmp_path: Path) -> None:
+    around = Context(TinyTask(), LiteRT.limits, 0, tiny(), tmp_path)
+    with pytest.raises(ParingError, match="neither attention nor feed-forward layers"):
+        PruneHeads().apply(tiny(), HeadsConfig(heads=0.5), around)
+
+
+def test_a_network_that_only_looks_like_a_transformer_is_refused(tmp_path: Path) -> None:
+    model = family("vit")
+    layer = model.module.get_submodule("model.vit.layers.0.mlp")
+    layer.activation_fn = nn.Softmax(-1)  # units that know of each other
+    with pytest.raises(ParingError, match=r"do not work so: output differs by"):
+        PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), context(model, tmp_path))
+    layer.activation_fn = nn.LayerNorm(64)
+    with pytest.raises(ParingError, match="do not work so: its forward pass fails"):
+        PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), context(model, tmp_path))
+
+
+def test_heads_that_share_keys_are_refused_with_the_reason() -> None:
+    model = family("vit")
+    layer = model.module.get_submodule("model.vit.layers.0.attention")
+    layer.k_proj = nn.Linear(32, 16)
+    found, refused = attention.find(model.module)
+    assert refused == {
+        "model.vit.layers.0.attention": "queries, keys and values have 32, 16, 32 features: heads share keys or values"
+    }
+    assert "model.vit.layers.1.attention" in {one.name for one in found}
+    assert PruneHeads().acts_on(model)["model.vit.layers.0.attention"] == refused["model.vit.layers.0.attention"]
+
+
+def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParingError, match="a quantized model cannot be cut"):
+        PruneHeads().apply(quantized(), HeadsConfig(heads=0.5), context(quantized(), tmp_path))
+
+
+def test_the_recipe_of_the_examples_is_one() -> None:
+    recipe, _ = read(Path(__file__).parents[3] / "examples" / "reviews-heads.yaml")
+    config = HeadsConfig.model_validate(recipe.steps[0].config)
+    assert recipe.steps[0].name == PruneHeads.name
+    assert (config.heads, config.feed_forward) == (0.5, 0.5)
+    assert HeadsConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_share_is_no_number() -> None:
+    assert [HeadsConfig(heads=n).heads for n in (1, 1.0)] == [1, 1.0]
+    assert [type(HeadsConfig(heads=n).heads) for n in (1, 1.0)] == [int, float]
