@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales, zeros
-from paring.targets.litert import codes, contents, flatbuffer
+from paring.targets.litert import codes, contents, flatbuffer, pads
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -31,6 +31,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             "int8 inputs and outputs need a quantized model", "export to litert", "add quantize.static, or io: float32"
         )
     file = flatbuffer.read(_convert(model, options))
+    pads.fuse(file)
     _store(model, file)
     codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
     content = flatbuffer.finish(
