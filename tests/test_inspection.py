@@ -37,7 +37,7 @@ def test_a_quantized_model_is_not_acted_on_again() -> None:
     found = of_model(quantized())
     for technique in found.techniques.values():
         assert technique.acts_on == ()
-        assert technique.leaves
+        assert technique.leaves or "quantized" in technique.problem
     assert found.model.history[-1].step == "quantize.static"
 
 

@@ -4,7 +4,8 @@
 of its group (Molchanov et al. 2019, arXiv:1906.10771, section 3, ranks over all layers). `sensitivity`: the widths
 whose losses, as the scan found them, have the least sum: a multiple-choice knapsack (`paring.steps.assign`). Its costs
 are products of widths, so it is solved again and again with the cost of a change at the present widths, each change
-within a factor, from the whole network down to the limit; then what rounding left of the limit is filled.
+within a factor, from the whole network down to the limit; then what rounding left of the limit is filled, and changes
+of two groups at once are tried.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ Allowed = Mapping[str, Sequence[int]]  # group -> units that may stay, ascending
 _DOWN, _AT_LIMIT = 6, 6  # rounds towards the limit, and at it
 _FACTOR = 0.6  # by which a width may change in a round
 _HALVINGS = 40
+_SWEEPS, _GAIN = 4, 1e-9  # of exchanges: passes over the groups, and what one must gain
 
 
 def uniform(costs: Costs, allowed: Allowed, limit: float) -> dict[str, int]:
@@ -67,10 +69,35 @@ def least_loss(
         now = _round(costs, names, table, losses, now, float(target))
         fitting = _fitted(costs, names, table, losses, now, limit) if target <= limit else None
         if fitting is not None:
+            fitting = _exchanged(costs, names, table, losses, fitting, limit)
             value = sum(float(losses[i][table[i].index(fitting[name])]) for i, name in enumerate(names))
             best = min(best, (value, fitting), key=lambda one: one[0])
             now = fitting
     return best[1]
+
+
+def _exchanged(
+    costs: Costs, names: Sequence[str], table: Sequence[Sequence[int]], losses: Sequence[NDArray[np.float64]],
+    now: Mapping[str, int], limit: float,
+) -> dict[str, int]:  # fmt: skip
+    """Improved by changes of two groups at once, which what counts one group's changes alone does not see."""
+    found = dict(now)
+    for _ in range(_SWEEPS):
+        before = dict(found)
+        for i, name in enumerate(names):
+            at = [float(loss[one.index(found[n])]) for n, one, loss in zip(names, table, losses, strict=True)]
+            best, change = -_GAIN, dict[str, int]()
+            for units, loss in zip(table[i], losses[i], strict=True):
+                for j, row in enumerate(costs.alone({**found, name: units}, table)):
+                    if j != i:
+                        moves = np.where(row <= limit, float(loss) - at[i] + losses[j] - at[j], np.inf)
+                        place = int(moves.argmin())
+                        if moves[place] < best:
+                            best, change = float(moves[place]), {name: units, names[j]: table[j][place]}
+            found |= change
+        if found == before:
+            break
+    return found
 
 
 def _round(
