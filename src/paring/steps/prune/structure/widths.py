@@ -9,6 +9,8 @@ of two groups at once are tried.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,8 @@ Allowed = Mapping[str, Sequence[int]]  # group -> units that may stay, ascending
 _DOWN, _AT_LIMIT = 6, 6  # rounds towards the limit, and at it
 _FACTOR = 0.6  # by which a width may change in a round
 _HALVINGS = 40
-_SWEEPS, _GAIN = 4, 1e-9  # of exchanges: passes over the groups, and what one must gain
+_SWEEPS, _GAIN = 20, 1e-9  # of exchanges: passes over the groups, and what one must gain
+_FEW = 1000  # combinations of widths that are all tried
 
 
 def uniform(costs: Costs, allowed: Allowed, limit: float) -> dict[str, int]:
@@ -65,6 +68,8 @@ def least_loss(
     start = costs.of(now)
     if start <= limit:
         return now
+    if prod(map(len, table)) <= _FEW:
+        return _least_of_all(costs, names, table, losses, limit)
     for target in [*np.geomspace(start, limit, _DOWN + 1)[1:], *[limit] * _AT_LIMIT]:
         now = _round(costs, names, table, losses, now, float(target))
         fitting = _fitted(costs, names, table, losses, now, limit) if target <= limit else None
@@ -74,6 +79,22 @@ def least_loss(
             best = min(best, (value, fitting), key=lambda one: one[0])
             now = fitting
     return best[1]
+
+
+def _least_of_all(
+    costs: Costs, names: Sequence[str], table: Sequence[Sequence[int]], losses: Sequence[NDArray[np.float64]],
+    limit: float,
+) -> dict[str, int]:  # fmt: skip
+    """The best of every combination; of equal ones that which costs least."""
+    lost = [dict(zip(one, loss, strict=True)) for one, loss in zip(table, losses, strict=True)]
+    every = (dict(zip(names, one, strict=True)) for one in product(*table))
+    priced = ((costs.of(one), one) for one in every)
+    fitting = [
+        (sum(float(of[n]) for of, n in zip(lost, one.values(), strict=True)), c, one) for c, one in priced if c <= limit
+    ]
+    if not fitting:
+        raise ParingError("no widths are within the limit", "widths", "raise the limit")
+    return min(fitting, key=lambda one: one[:2])[2]
 
 
 def _exchanged(
