@@ -74,11 +74,10 @@ def least_loss(
         now = _round(costs, names, table, losses, now, float(target))
         fitting = _fitted(costs, names, table, losses, now, limit) if target <= limit else None
         if fitting is not None:
-            fitting = _exchanged(costs, names, table, losses, fitting, limit)
             value = sum(float(losses[i][table[i].index(fitting[name])]) for i, name in enumerate(names))
             best = min(best, (value, fitting), key=lambda one: one[0])
             now = fitting
-    return best[1]
+    return _exchanged(costs, names, table, losses, best[1], limit)
 
 
 def _least_of_all(
