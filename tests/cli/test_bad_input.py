@@ -235,7 +235,7 @@ _TRAIN = "recover: {steps: 4, batch_size: 16}"
     ("step", "told"),
     [
         ("prune.magnitude: {sparsity: 1.5}", ["recipe.yaml, line", "less than 1"]),
-        ("prune.magnitude: {sparsity: 0.999}", ["no weight of stem.0, body.0, body.3 would be left"]),
+        ("prune.magnitude: {sparsity: 0.999, scope: layer}", ["no weight of stem.0, body.0, body.3 would be left"]),
         ("prune.magnitude: {sparsity: 0.5, layers: [steem]}", ["no layer is called 'steem'", "did you mean 'stem'?"]),
         ("prune.magnitude: {sparsity: 0.5, keep: ['@lienar']}", ["'@lienar'", "did you mean '@linear'?"]),
         (

@@ -53,7 +53,7 @@ def applied(model: Model, step: str, options: dict[str, Json], folder: Path, lim
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return applied(tiny(), "prune.magnitude", {"sparsity": 0.75}, tmp_path_factory.mktemp("pruned"))
+    return applied(tiny(), "prune.magnitude", {"sparsity": 0.75, "scope": "layer"}, tmp_path_factory.mktemp("pruned"))
 
 
 def found_in(model: Model, target: str, folder: Path) -> list[FileTensor]:
@@ -104,7 +104,7 @@ def test_zeros_are_in_the_other_files_too(pruned: Model, target: str, tmp_path: 
 @pytest.mark.parametrize("target", TARGETS.names())
 def test_a_file_without_them_is_not_written(pruned: Model, target: str, tmp_path: Path) -> None:
     runtime = TARGETS.load(target)()
-    half = applied(tiny(), "prune.magnitude", {"sparsity": 0.5}, tmp_path)
+    half = applied(tiny(), "prune.magnitude", {"sparsity": 0.5, "scope": "layer"}, tmp_path)
     half.module.register_parameter("unused", torch.nn.Parameter(torch.zeros(11, 3)))
     cut = Invariant("shape", "unused", [11, 3])
     with pytest.raises(ParingError, match=r"5 tensors .*75\.0 % of zeros promised, 50\.0 % found") as caught:

@@ -93,7 +93,7 @@ def main(out: Path) -> None:
         "finetune": (Finetune(), RecoverConfig.model_validate(recover)),
         "gradual": (
             PruneMagnitude(),
-            MagnitudeConfig(sparsity=0.5, polynomial=schedule, regrow=True, recover=recover),
+            MagnitudeConfig(sparsity=0.5, scope="layer", polynomial=schedule, regrow=True, recover=recover),
         ),
         "movement": (PruneMovement(), MovementConfig(sparsity=0.5, polynomial=schedule, recover=recover)),
         "rigl": (PruneRigl(), RiglConfig(sparsity=0.5, frequency=2, recover=recover)),

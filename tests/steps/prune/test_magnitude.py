@@ -25,7 +25,7 @@ SCHEDULE = {"begin": 2, "end": 9, "frequency": 3}
 
 
 def config(**options: object) -> MagnitudeConfig:
-    return MagnitudeConfig.model_validate({"sparsity": 0.5, **options})
+    return MagnitudeConfig.model_validate({"sparsity": 0.5, "scope": "layer", **options})
 
 
 def zeros(model: Model, name: str) -> int:
@@ -72,6 +72,7 @@ def test_the_share_is_exact_in_each_layer_and_the_largest_stay(context: Context)
 
 
 def test_one_threshold_for_all_takes_more_of_small_weights(context: Context) -> None:
+    assert MagnitudeConfig(sparsity=0.5).scope == "global"  # depthwise layers bear less than others
     model = tiny()
     model.module.body[3].weight.data *= 0.5
     result = PruneMagnitude().apply(model, config(scope="global"), context)

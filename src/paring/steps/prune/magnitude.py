@@ -38,7 +38,8 @@ class MagnitudeConfig(SparseConfig):
 
     Attributes:
         sparsity: share of zeros among the weights of the chosen layers.
-        scope: `layer`: the same share in each; `global`: one threshold for all, so that some layers lose more.
+        scope: `global`: one threshold for all, so that large layers lose more than depthwise ones; `layer`: the same share
+            in each.
         iterative: prune in rounds.
         polynomial: prune while `recover` trains.
         regrow: with `polynomial`: a weight that is 0 goes on learning unseen, and comes back once it is large enough.
@@ -46,7 +47,7 @@ class MagnitudeConfig(SparseConfig):
     """
 
     sparsity: float = Field(gt=0, lt=1)
-    scope: Literal["layer", "global"] = "layer"
+    scope: Literal["layer", "global"] = "global"
     iterative: Iterative | None = None
     polynomial: Polynomial | None = None
     regrow: bool = False
