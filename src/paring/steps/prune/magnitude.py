@@ -38,8 +38,8 @@ class MagnitudeConfig(SparseConfig):
 
     Attributes:
         sparsity: share of zeros among the weights of the chosen layers.
-        scope: `global`: one threshold for all, so that large layers lose more than depthwise ones; `layer`: the same share
-            in each.
+        scope: `global`: one threshold for all, so that large layers lose more than depthwise ones; `layer`: the same
+            share in each.
         iterative: prune in rounds.
         polynomial: prune while `recover` trains.
         regrow: with `polynomial`: a weight that is 0 goes on learning unseen, and comes back once it is large enough.
