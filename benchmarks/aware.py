@@ -3,14 +3,17 @@
     python benchmarks/aware.py [--only resnet20]
 
 On Fashion-MNIST, the float checkpoint as teacher; accuracy over the whole test split, in PyTorch and (W8A8) in LiteRT.
-Nothing was chosen on the test split. A network whose training has been killed goes on from its last state.
+Nothing was chosen on the test split. Trainings run on a GPU if there is one; one that was killed goes on from its last
+state, and what is in runs/aware is not trained again.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from table import write
 
 from paring import data, load
@@ -18,7 +21,9 @@ from paring.cli.show import Shown
 from paring.core.model import Model
 from paring.core.step import Context
 from paring.core.target import Limits
-from paring.measure import measurements
+from paring.core.task import Task
+from paring.load import saved
+from paring.measure import machine, measurements
 from paring.steps.quantize.qat import QatConfig, QuantizeAware
 from paring.targets.litert import LiteRT
 
@@ -33,37 +38,52 @@ BITS: dict[str, dict[str, object]] = {
 }
 
 
+def trained(network: str, bits: str, task: Task, shown: Shown) -> Path:
+    """The trained model's file; its notes say how long it took, and on what."""
+    file = WORK / f"{network}-{bits}.safetensors"
+    if not file.exists():
+        model, begun = checkpoint(network), time.perf_counter()
+        config = QatConfig.model_validate({**BITS[bits], "teacher": "original"})
+        context = Context(task, Limits(EVERY, EVERY), 0, model, WORK / f"{network}-{bits}", shown)
+        found = QuantizeAware().apply(model, config, context)
+        place = torch.cuda.get_device_name() if torch.cuda.is_available() else machine.cpu()
+        saved.save(found, file, {"seconds": round(time.perf_counter() - begun), "trained_on": place})
+    return file
+
+
+def checkpoint(network: str) -> Model:
+    """In float."""
+    return load.open(str(CHECKPOINTS / f"{NETWORKS[network]}.safetensors"))
+
+
 def main() -> None:
     """Writes results/aware.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*NETWORKS])
+    parser.add_argument("--only", action="append", choices=[*NETWORKS], help="train no other; the table has them all")
     task, shown, rows = data.open("fashion-mnist"), Shown(), list[dict[str, object]]()
-
-    def note(network: str, who: str, where: str, model: Model, seconds: float | str = "") -> None:
-        record = measurements.accuracy_in_torch(model, task, "test", who, shown)
-        if where == "LiteRT":
-            with TemporaryDirectory() as folder:
-                runner = LiteRT().open(LiteRT().export(model, Path(folder) / "m.tflite"))
-                (record, *_) = measurements.accuracy_of(runner, task, "test", who, shown)
-        rows.append(
-            {"network": network, "who": who, "where": where, "accuracy": f"{record.value:.2f}", "unit": record.unit,
-             "spread": f"{record.spread or 0:.2f}", "samples": record.samples, "seconds": seconds,
-             "changed": model.history[-1].changed if model.history else ""}
-        )  # fmt: skip
-
     for network in parser.parse_args().only or NETWORKS:
-        model = load.open(str(CHECKPOINTS / f"{NETWORKS[network]}.safetensors"))
-        note(network, "float", "PyTorch", model)
-        for bits, kinds in BITS.items():
-            begun = time.perf_counter()
-            config = QatConfig.model_validate({**kinds, "teacher": "original"})
-            context = Context(task, Limits(EVERY, EVERY), 0, model, WORK / f"{network}-{bits}", shown)
-            found = QuantizeAware().apply(model, config, context)
-            taken = round(time.perf_counter() - begun)
-            note(network, bits, "PyTorch", found, taken)
-            if bits == "W8A8":
-                note(network, bits, "LiteRT", found)
-            write("aware", rows)
+        for bits in BITS:
+            trained(network, bits, task, shown)
+    for network in NETWORKS:
+        for who in ("float", *BITS):
+            file = WORK / f"{network}-{who}.safetensors"
+            if who != "float" and not file.exists():
+                continue
+            model = checkpoint(network) if who == "float" else load.open(str(file))
+            notes = {} if who == "float" else json.loads(file.with_suffix(".json").read_text())["notes"]
+            records = {"PyTorch": measurements.accuracy_in_torch(model, task, "test", who, shown)}
+            if who == "W8A8":
+                with TemporaryDirectory() as folder:
+                    runner = LiteRT().open(LiteRT().export(model, Path(folder) / "m.tflite"))
+                    (records["LiteRT"], *_) = measurements.accuracy_of(runner, task, "test", who, shown)
+            rows += [
+                {"network": network, "who": who, "where": where, "accuracy": f"{record.value:.2f}", "unit": record.unit,
+                 "spread": f"{record.spread or 0:.2f}", "samples": record.samples, "seconds": notes.get("seconds", ""),
+                 "trained_on": notes.get("trained_on", ""),
+                 "changed": model.history[-1].changed if model.history else ""}
+                for where, record in records.items()
+            ]  # fmt: skip
+    write("aware", rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,18 @@ from paring.train.objective import SoftTargets
 from paring.train.zeros import Zeros
 
 
+def recovered(model: Model, config: RecoverConfig | None, context: Context) -> Model:
+    """The model that a step has made, trained, which its last event then tells; as it is where `config` is None.
+
+    Raises:
+        ParingError: as `recover`.
+    """
+    if config is None:
+        return model
+    trained, line = recover(model, config, context)
+    return trained.told(f"; {line}")
+
+
 def recover(
     model: Model,
     config: RecoverConfig,

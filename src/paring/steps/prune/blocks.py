@@ -7,7 +7,6 @@ al. 2024, "ShortGPT: Layers in Large Language Models are More Redundant Than You
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -89,6 +88,7 @@ class PruneBlocks:
         from paring.measure import cost
         from paring.steps.prune.structure import effort, removal, residual, shapes
         from paring.steps.prune.structure.reestimate import reestimate
+        from paring.train.recovery import recovered
 
         self._refuse(model)
         blocks = residual.find(model)
@@ -107,13 +107,7 @@ class PruneBlocks:
         norms = reestimate(model, module, context.task, _REESTIMATED, batch) if config.reestimate else 0
         told += f"; {norms} batch norms re-estimated" if norms else ""
         event = Event(self.name, config.model_dump(mode="json"), told, skipped)
-        result = shapes.cut(model, module, event)
-        if config.recover is None:
-            return result
-        from paring.train.recovery import recover
-
-        trained, more = recover(result, config.recover, context)
-        return replace(result, module=trained.module).told(f"; {more}")
+        return recovered(shapes.cut(model, module, event), config.recover, context)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Blocks that can go, and those of their kind that cannot, with the reason."""

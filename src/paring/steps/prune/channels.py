@@ -16,6 +16,13 @@ from paring.core.step import Context, Phase, StepConfig
 from paring.train.config import RecoverConfig
 
 
+class GrowingConfig(RecoverConfig):
+    """Options of `sparse_learning`: a training before the cut, while what will be cut fades out."""
+
+    strength: float = Field(0.05, gt=0, le=1)
+    """Share that the last step takes off the weights that will go; it grows from 0 in equal parts."""
+
+
 class ChannelsConfig(StepConfig):
     """Options of `prune.channels`. Its budget is exactly one of `macs`, `parameters`, `latency` and `size`.
 
@@ -54,6 +61,8 @@ class ChannelsConfig(StepConfig):
     """Whether layers that read the channels are refitted to do without them (16 to 256 calibration samples)."""
     reestimate: bool = True
     """Whether batch norms take their statistics anew (32 to 1024 calibration samples)."""
+    sparse_learning: GrowingConfig | None = None
+    """Training before each cut, while what will be cut fades out (growing regularization); None for none."""
     rounds: int = Field(1, ge=1)
     """Cuts, each by the same factor, on the way to the budget; `recover` follows each of them."""
     recover: RecoverConfig | None = None

@@ -80,6 +80,7 @@ class PruneHeads:
             UnknownName: a pattern matches nothing.
         """
         from paring.steps.prune.structure import attention, shapes
+        from paring.train.recovery import recovered
 
         self._refuse(model)
         found, refused = self._chosen(model, config)
@@ -93,13 +94,7 @@ class PruneHeads:
         event = Event(
             self.name, config.model_dump(mode="json"), _told(found, kept), tuple(Skipped(*one) for one in skipped)
         )
-        result = shapes.cut(model, module, event)
-        if config.recover is None:
-            return result
-        from paring.train.recovery import recover
-
-        trained, told = recover(result, config.recover, context)
-        return replace(result, module=trained.module).told(f"; {told}")
+        return recovered(shapes.cut(model, module, event), config.recover, context)
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Attentions and feed-forward layers; of those that cannot be cut, the reason."""

@@ -4,22 +4,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from paring.core.model import Model
-from paring.core.step import Context, Phase, StepConfig
+from paring.core.step import Context, Phase
+from paring.steps.quantize.scheme import StoredConfig
 
 
-class Float16Config(StepConfig):
-    """Options of `quantize.float16`.
-
-    Patterns are shell patterns on names of layers (`encoder.*`), or `@` and a kind: `@linear`, `@conv`, `@depthwise`,
-    `@embedding`, `@first`, `@last`.
-
-    Attributes:
-        only: patterns of the layers to store so; all if empty.
-        keep_float: patterns of layers that stay in float32.
-    """
-
-    only: tuple[str, ...] = ()
-    keep_float: tuple[str, ...] = ()
+class Float16Config(StoredConfig):
+    """Options of `quantize.float16`."""
 
 
 class QuantizeFloat16:

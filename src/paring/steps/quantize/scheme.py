@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import Field
+
 from paring.core.model import Json
 from paring.core.step import StepConfig
 
@@ -34,6 +36,37 @@ class LayerChoice(StepConfig):
 
     weights: Weights | None = None
     activations: Activations | None = None
+
+
+class StoredConfig(StepConfig):
+    """Which layers a step without calibration stores in fewer bits.
+
+    Patterns are shell patterns on names of layers (`encoder.*`), or `@` and a kind: `@linear`, `@conv`, `@depthwise`,
+    `@embedding`, `@first`, `@last`.
+
+    Attributes:
+        only: patterns of the layers to store so; all if empty.
+        keep_float: patterns of layers that stay in float32.
+    """
+
+    only: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()
+
+
+class LowBitConfig(StoredConfig):
+    """And in how few; see `StoredConfig`.
+
+    Attributes:
+        weights: `int8` or `int4`.
+        ranges: of weights: `minmax` clips none; `mse` takes the range with the smallest squared error; None for `mse`
+            of int4 and `minmax` of int8, where clipping gains next to nothing.
+        block: size of the groups of weights, along the input axis, that have a scale of their own; 0 for one scale per
+            output channel.
+    """
+
+    weights: Literal["int8", "int4"] = "int8"
+    ranges: Literal["minmax", "mse"] | None = None
+    block: int = Field(0, ge=0)
 
 
 INT8 = Precision()

@@ -5,35 +5,15 @@ Scales per channel: Krishnamoorthi 2018, arXiv:1806.08342, section 3.1; per grou
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar
 
 from paring.core.model import Model
-from paring.core.step import Context, Phase, StepConfig
+from paring.core.step import Context, Phase
+from paring.steps.quantize.scheme import LowBitConfig
 
 
-class WeightsConfig(StepConfig):
-    """Options of `quantize.weights`.
-
-    Patterns are shell patterns on names of layers (`encoder.*`), or `@` and a kind: `@linear`, `@conv`, `@depthwise`,
-    `@embedding`, `@first`, `@last`.
-
-    Attributes:
-        weights: `int8` or `int4`.
-        ranges: `minmax` clips no weight; `mse` takes the range with the smallest squared error; None for `mse` of int4
-            and `minmax` of int8, where clipping gains next to nothing.
-        block: size of the groups of weights, along the input axis, that have a scale of their own; 0 for one scale per
-            output channel.
-        only: patterns of the layers to store so; all if empty.
-        keep_float: patterns of layers that stay in float.
-    """
-
-    weights: Literal["int8", "int4"] = "int8"
-    ranges: Literal["minmax", "mse"] | None = None
-    block: int = Field(0, ge=0)
-    only: tuple[str, ...] = ()
-    keep_float: tuple[str, ...] = ()
+class WeightsConfig(LowBitConfig):
+    """Options of `quantize.weights`."""
 
 
 class QuantizeWeights:

@@ -1,7 +1,8 @@
-"""From a budget to a smaller model: cut, mend, recover, in one round or several."""
+"""From a budget to a smaller model: fade out, cut, mend, recover, in one round or several."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Event, Model, Skipped
 from paring.core.step import Context
 from paring.measure import cost
-from paring.steps.prune.channels import ChannelsConfig
-from paring.steps.prune.structure import effort, goal, importance, scan, shapes, widths
+from paring.steps.prune.channels import ChannelsConfig, GrowingConfig
+from paring.steps.prune.structure import effort, goal, growing, importance, scan, shapes, widths
 from paring.steps.prune.structure.choices import choices
 from paring.steps.prune.structure.compensate import Compensation
 from paring.steps.prune.structure.costs import Costs, Measure, Widths
@@ -35,9 +36,12 @@ def pruned(model: Model, config: ChannelsConfig, context: Context, where: str) -
         if number == 1:
             skipped = dict(cut.skipped)
         chosen_widths = budget.met(cut, number / config.rounds)
+        folder = context.directory / f"round-{number}"
+        if config.sparse_learning is not None:
+            line = cut.fade(chosen_widths, config.sparse_learning, folder / "before")
+            told.append(f"before the cut {line}")
         found = cut.model(chosen_widths)
         if config.recover is not None:
-            folder = context.directory / f"round-{number}"
             found, line = recover(found, config.recover, context, directory=folder)
             told.append(line)
     event = Event(
@@ -120,17 +124,28 @@ class Cut:
         points = scan.scan(self.structure, self.scores, self.allowed, self._cutter.cut, losses, self._context.progress)
         return {name: scan.curve(points[name], self.allowed[name]) for name in self.allowed}
 
+    def fade(self, chosen_widths: Widths, config: GrowingConfig, directory: Path) -> str:
+        """Trains the uncut network while what these widths leave no room for fades out; one line on the training."""
+        kept = self.structure.kept(self._staying(chosen_widths))
+        steps = config.length(self._context.task.size("train") // config.batch_size)
+        fading = growing.Fading(self.uncut.module, kept, self.structure.axes, config.strength, steps)
+        self.uncut, told = recover(self.uncut, config, self._context, directory=directory, between_steps=fading)
+        self.__dict__.pop("_cutter", None)  # the covariances were of other weights
+        return told
+
     def model(self, chosen_widths: Widths) -> Model:
         """The model at these widths, mended; its history is as it was."""
-        units = {
+        module = self._cutter.cut(self._staying(chosen_widths))
+        if self._config.reestimate:
+            reestimate(self.uncut, module, self._context.task, self._samples(REESTIMATED), self._batch)
+        return replace(self.uncut, module=module)
+
+    def _staying(self, chosen_widths: Widths) -> dict[str, list[int]]:
+        return {
             group.name: scan.best(group, self.scores, chosen_widths[group.name])
             for group in self.structure.groups
             if chosen_widths[group.name] < group.units
         }
-        module = self._cutter.cut(units)
-        if self._config.reestimate:
-            reestimate(self.uncut, module, self._context.task, self._samples(REESTIMATED), self._batch)
-        return replace(self.uncut, module=module)
 
     @cached_property
     def _cutter(self) -> Compensation:
