@@ -141,3 +141,13 @@ def test_of_tensors_of_one_size_each_has_one_of_its_own() -> None:
         zeros.require(promised(0.5, 0.75), held(0.9), "here")
     with pytest.raises(ParingError, match="no tensor of 64"):
         zeros.require(promised(0.5), held(0.9, shape=(64,)), "here")  # a bias
+
+
+def test_a_weight_that_layers_share_is_in_a_file_once() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    network[1].weight = network[0].weight
+    kept = tuple(Invariant("shape", f"{i}.weight", [8, 8]) for i in range(2))
+    model = replace(tiny(), module=network, invariants=kept)
+    zeros.require(model, [FileTensor("", "float32", (8, 8), 256)], "here")
+    with pytest.raises(ParingError, match="no tensor of 64 values"):
+        zeros.require(model, [FileTensor("", "float32", (8, 16), 512)], "here")

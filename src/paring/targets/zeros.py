@@ -33,12 +33,14 @@ def require(model: Model, stored: Iterable[FileTensor], where: str) -> None:
     """Every tensor that a step cut has its size in the file, and every one that a step pruned its zeros too.
 
     A file has names and an order of axes of its own, so a tensor is known by how many values it holds. Of several that
-    hold as many, those that promise most zeros are held against those that have most.
+    hold as many, those that promise most zeros are held against those that have most. A cut tensor that is looked up or
+    added has an invariant of its own kind, which is not asked for: a file may hold it within another constant.
 
     Raises:
         ParingError: a tensor came out larger, or with fewer zeros.
     """
-    sizes = {name: tensor.numel() for name, tensor in model.module.state_dict().items()}
+    tensors_now = model.module.state_dict(keep_vars=True)
+    sizes = {name: tensor.numel() for name, tensor in tensors_now.items()}
     promised: dict[str, float] = {}
     for one in model.invariants:
         if one.kind == "shape" and len(one.value) > 1:
@@ -46,8 +48,9 @@ def require(model: Model, stored: Iterable[FileTensor], where: str) -> None:
         elif one.kind == "sparsity":
             promised[one.layer] = max(promised.get(one.layer, 0.0), one.value["zeros"])
     wanted, found = defaultdict[int, list[tuple[float, str]]](list), defaultdict[int, list[float]](list)
-    for name, zeros in promised.items():
-        wanted[sizes.get(name, 0)].append((zeros, name))
+    single = {id(tensors_now.get(name, name)): name for name in promised}  # a file holds what layers share once
+    for name in single.values():
+        wanted[sizes.get(name, 0)].append((promised[name], name))
     for tensor in stored:
         if len(tensor.shape) > 1:
             found[prod(tensor.shape)].append(tensor.zeros)

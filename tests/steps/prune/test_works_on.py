@@ -142,7 +142,7 @@ HUGGING_FACE = {
                      "num_labels": 10}),
     "convnext": (0.5, {"hidden_sizes": [16, 32], "depths": [1, 2], "num_stages": 2, **IMAGE}),
     "efficientnet": (0.5, {"image_size": 64, "width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320,
-                           "num_labels": 10}),
+                           "num_labels": 10, "initializer_range": 0.3}),  # else answers are next to nothing
     "vit": (0.6, VIT),
     "deit": (0.6, VIT),
     "swin": (0.7, {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 4, "patch_size": 4,

@@ -41,7 +41,7 @@ def test_what_depends_on_each_other_is_one_group(name, wanted):
     [
         ("chain", "classifier", "network's answers"),
         ("heads", "boxes", "what lies behind it mixes"),
-        ("up_and_down", "down.0", "what lies behind it mixes"),
+        ("up_and_down", "down.0", "with fewer channels its network fails: shape"),
         ("attention", "embed", "nn.MultiheadAttention"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from paring.core.errors import ParingError
-from paring.core.model import Event
+from paring.core.model import Event, TensorSpec
 from paring.load import saved
 from paring.steps import keep_invariants
 from paring.steps.prune.structure.shapes import cut, difference, replay
@@ -99,3 +99,40 @@ def test_shared_tensors_stay_shared():
 def test_a_new_kind_of_layer_cannot_be_told():
     with pytest.raises(ParingError, match="0 becomes a Conv1d"):
         difference(nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Conv1d(2, 2, 1)), "here")
+
+
+class LooksUp(nn.Module):
+    """Words and places are looked up, the places always the same; the head has the words' weight."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.words, self.places = nn.Embedding(11, width), nn.Embedding(6, width)
+        self.mark = nn.Parameter(torch.zeros(1, width))
+        self.inner, self.head = nn.Linear(width, width), nn.Linear(width, 11)
+        self.head.weight = self.words.weight
+
+    def forward(self, x):
+        """Shape (batch, 11)."""
+        found = self.words(x) + self.places(torch.arange(x.shape[1])) + self.mark
+        return self.head(self.inner(found).mean(1))
+
+
+def test_what_is_looked_up_at_the_same_places_or_added_is_not_asked_of_a_file():
+    model = replace(tiny(), module=LooksUp(8), inputs=(TensorSpec("words", ("batch", 5), "int64", range=(0, 10)),))
+    small = LooksUp(8)
+    for name, axis in (("words", 1), ("places", 1), ("inner", 0), ("inner", 1)):
+        part = small.get_submodule(name)
+        part.weight = nn.Parameter(part.weight.detach().narrow(axis, 0, 4).clone())
+    small.mark = nn.Parameter(small.mark.detach()[:, :4].clone())
+    small.inner.bias = nn.Parameter(small.inner.bias.detach()[:4].clone())
+    small.head.weight = small.words.weight
+    small.words.embedding_dim = small.places.embedding_dim = 4
+    small.inner.in_features = small.inner.out_features = small.head.in_features = 4
+    found = cut(model, small, Event("prune.test", {}, "half"))
+    assert {one.layer: one.kind for one in found.invariants} == {
+        "words.weight": "shape", "head.weight": "shape", "inner.weight": "shape",
+        "places.weight": "constant_shape", "mark": "constant_shape",
+    }  # fmt: skip
+    keep_invariants(found)
+    with pytest.raises(ParingError, match="broke 5 invariants"):
+        keep_invariants(replace(found, module=LooksUp(8)))

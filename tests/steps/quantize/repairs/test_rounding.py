@@ -86,6 +86,27 @@ def test_each_layers_error_is_below_that_of_rounding_to_the_nearest(work: Worked
     assert on_grid(made)
 
 
+def test_damping_keeps_the_rounding_from_leaning_on_few_samples(work: Worked) -> None:
+    """One layer of 64 inputs, seen at 24 positions and judged at others: damped, it errs less there."""
+
+    def unseen(damping: float) -> float:
+        made = work(network(nn.Conv2d(3, 64, 3, 2), nn.ReLU(), nn.Conv2d(64, 8, 1)), weights="int4")
+        options = AdaroundOptions(iterations=300, positions=24, batch=24, damping=damping)
+        Adaround(options).apply(made)
+        return loss(made)
+
+    assert unseen(1.0) < 0.9 * unseen(0.0)
+
+
+def test_damping_alone_rounds_to_the_nearest(work: Worked) -> None:
+    made, nearest = (work(small(nn.ReLU6), weights="int4") for _ in range(2))
+    Adaround(FEW.model_copy(update={"damping": 1e6})).apply(made)
+    for place in Walk(nearest).places:
+        weight = nearest.graph.get_parameter(place.layer.weight)
+        wanted = Walk(nearest).scales(place.layer).rounded(weight)
+        torch.testing.assert_close(made.graph.get_parameter(place.layer.weight), wanted)
+
+
 @pytest.mark.parametrize("repair", [Adaround(FEW), Brecq(BrecqOptions(batch=32))])
 def test_at_four_bits_the_network_is_better_than_rounded_to_the_nearest(work: Worked, repair: Repair) -> None:
     nearest, made = work(with_blocks()), work(with_blocks())

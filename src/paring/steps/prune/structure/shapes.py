@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 EDIT = "reshape"
-SHAPE = "shape"  # kind of the invariants: the tensor's name, and its shape as a list
+# kinds of the invariants: the tensor's name, and its shape as a list
+SHAPE = "shape"  # of what a layer multiplies with: a file holds it so
+CONSTANT_SHAPE = "constant_shape"  # of what is looked up or added: a file may hold it as part of another constant
+_KINDS = (SHAPE, CONSTANT_SHAPE)
 
 
 def cut(model: Model, module: "nn.Module", event: Event) -> Model:
@@ -33,14 +36,32 @@ def cut(model: Model, module: "nn.Module", event: Event) -> Model:
     kept = tuple(
         one
         for one in model.invariants
-        if not (one.kind == SHAPE and (one.layer in shapes or one.layer not in there))  # cut again, or gone
+        if not (
+            one.kind in (SHAPE, CONSTANT_SHAPE) and (one.layer in shapes or one.layer not in there)
+        )  # again, or gone
     )
+    multiplied = _multiplied(replace(model, module=module.eval()))
     return replace(model, invariants=kept).changed(
         module.eval(),
         event,
         edits=(Edit(EDIT, data),),
-        invariants=tuple(Invariant(SHAPE, name, shape) for name, shape in shapes.items()),
+        invariants=tuple(
+            Invariant(SHAPE if name in multiplied else CONSTANT_SHAPE, name, shape) for name, shape in shapes.items()
+        ),
     )
+
+
+def _multiplied(model: Model) -> set[str]:
+    """Tensors of which a file holds each value; of those that are tied, every name."""
+    from paring.steps.prune.sparsity.tensors import weights
+
+    named = dict(model.module.named_parameters(remove_duplicate=False))
+    try:
+        found = {one.name for one in weights(model) if one.kind and not one.reason}
+    except ParingError:  # it does not answer to the inputs that would tell
+        return set(named)
+    same = {id(named[name]) for name in found}
+    return {name for name, tensor in named.items() if id(tensor) in same}
 
 
 def difference(before: "nn.Module", after: "nn.Module", where: str) -> dict[str, Json]:

@@ -5,6 +5,9 @@ the rounding of W̃, where x̃ is what the layer is given in the quantized netwo
 outputs are looked at in random positions, which costs less than whole feature maps and sees more samples. The error of
 each output channel is counted in shares of what rounding to the nearest leaves of it: channels do not share weights,
 so this only says how the regularizer weighs against the error.
+
+`damping` adds λ Σ E[x̃ᵢ²] (wᵢ − w̃ᵢ)², the error that rounding would make if no input told of another: where samples are
+few, the rounding would else lean on relations between inputs that hold for these samples alone.
 """
 
 from collections.abc import Callable
@@ -71,10 +74,14 @@ class Adaround:
             product(wanted_of, matrix(walk.float.graph.get_parameter(place.reference.weight), groups), was)
         )
         scale = matrix(known.scale.reshape(-1, *[1] * (weight.ndim - 1)).expand_as(weight), groups)
-        rounding = Rounding(matrix(weight.detach(), groups), scale, known.quant_min, known.quant_max)
+        rounding = Rounding(matrix(weight.detach().clone(), groups), scale, known.quant_min, known.quant_max)
+
+        exact = rounding.exact
+        power = self.options.damping * seen.square().mean(1, keepdim=True)
 
         def errors(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-            return (activation(product(x, w, bias)) - y).square().mean(1)
+            of_samples = (activation(product(x, w, bias)) - y).square().mean(1)
+            return of_samples + (power * (w - exact).square()).sum(2)
 
         with torch.no_grad():
             nearest = known.rounded(weight)

@@ -38,6 +38,8 @@ class Adaround(StepConfig):
         learning_rate: of Adam, on the variables that choose between rounding up and down.
         regularization: weight of the term that drives every choice to an end, in shares of the error of rounding to
             the nearest.
+        damping: weight of the error of each input by itself beside that of the samples; more where samples are few or
+            alike.
     """
 
     iterations: int = Field(default=1000, ge=1)
@@ -45,6 +47,7 @@ class Adaround(StepConfig):
     batch: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
     regularization: float = Field(default=1.0, gt=0)
+    damping: float = Field(default=0.0, ge=0)
 
 
 class Brecq(StepConfig):

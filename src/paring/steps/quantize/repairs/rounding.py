@@ -20,7 +20,7 @@ class Rounding(nn.Module):
     """Chooses between the two codes on both sides of each weight; what is 0, a step may have pruned, and it stays 0.
 
     Args:
-        weight: float32, any shape.
+        weight: float32, any shape; kept as `exact`.
         scale: of the weight, in a shape that broadcasts with it.
         smallest: of the codes.
         largest: likewise.
@@ -29,7 +29,7 @@ class Rounding(nn.Module):
     def __init__(self, weight: Tensor, scale: Tensor, smallest: int, largest: int) -> None:
         super().__init__()
         codes = (weight / scale).clamp(smallest, largest)
-        self.scale, self.smallest, self.largest = scale, smallest, largest
+        self.exact, self.scale, self.smallest, self.largest = weight, scale, smallest, largest
         self.below = codes.floor().clamp(max=largest - 1)
         share = (codes - self.below - _LOW) / (_HIGH - _LOW)
         self.choice = nn.Parameter(torch.logit(share))
