@@ -165,7 +165,7 @@ def test_a_sparse_stage_that_is_no_faster_is_told() -> None:
 
 
 def test_pruned_then_quantized_it_is_smaller_when_zipped(tmp_path: Path) -> None:
-    steps = [{"prune.magnitude": {"sparsity": 0.8}}, RECIPE["steps"][1]]
+    steps = [{"prune.magnitude": {"sparsity": 0.8, "scope": "layer"}}, RECIPE["steps"][1]]
     dense, sparse = (
         paring.compress(recipe(steps=some, require={}, measure={"stages": "ends"}), out=tmp_path / name)
         for name, some in (("dense", steps[1:]), ("sparse", steps))
