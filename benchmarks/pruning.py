@@ -45,7 +45,7 @@ CHECKPOINT = {"mobilenet_v2": "mobilenet_v2-w0.5-fashion_mnist", "resnet20": "re
 NAMES = {"mobilenet_v2": "MobileNetV2-0.5", "resnet20": "ResNet-20"}
 EVERY = frozenset({"float32", "int8", "int4"})
 SEEDS = (0, 1, 2)
-SECONDS = 8.0  # for each file
+SECONDS = 5.0  # for each file
 Options = Mapping[str, Any]
 
 RECOVERY: Options = {

@@ -34,7 +34,7 @@ from paring.targets.litert import LiteRT
 
 WORK = Path(__file__).parents[1] / "runs" / "sentences"
 TOKENS = 64
-SECONDS = 40.0
+SECONDS = 30.0
 
 
 def three_layers(teacher: Model) -> Model:
