@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 import torch_pruning as tp
 from torch.nn.functional import cross_entropy
 
@@ -49,6 +48,4 @@ def pruned(model: Model, task: Task, who: str, share: float) -> Model:
             cross_entropy(module(images), batch.targets).backward()  # type: ignore[no-untyped-call]
         pruner.step()
     module.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        module(images[:1])
     return cut(model, module, Event("torch-pruning", {"pruner": who, "macs": share}, f"cut by {who}"))

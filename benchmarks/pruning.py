@@ -95,8 +95,12 @@ class Training:
         """The model that it begins from; None for the checkpoint."""
         if not self.start:
             return None
-        cut = self.start in CUTS or self.start in cut_by_others()
-        return path(self.network, self.start if cut else f"{self.start}, seed {seed}")
+        return path(self.network, self.start if self.from_cut else f"{self.start}, seed {seed}")
+
+    @property
+    def from_cut(self) -> bool:
+        """Whether it begins from a cut, which is made beforehand."""
+        return self.start in CUTS or self.start in cut_by_others()
 
 
 def path(network: str, who: str) -> Path:
@@ -202,8 +206,10 @@ def recover(task: Task, part: int, parts: int) -> None:
         if one.path(seed).exists():
             continue
         teacher, start = original(one.network), one.begins(seed)
-        while not (start is None or start.exists()):  # another process makes it
-            time.sleep(1.0)
+        if start is not None and not one.from_cut and not start.exists():
+            print(f"{one.path(seed).stem} waits for {start.stem}, which another part trains", flush=True)
+            while not start.exists():
+                time.sleep(1.0)
         begun = time.perf_counter()
         model = teacher if start is None else load.open(str(start))
         work = WORK / "work" / one.network / one.path(seed).stem
@@ -295,7 +301,7 @@ def _notes(file: Path) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """Does one of the three, or all."""
+    """Does one of the three."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["cut", "recover", "judge"])
     parser.add_argument("--part", default="0/1", help="of the trainings")

@@ -54,7 +54,7 @@ class StoredConfig(StepConfig):
 
 
 class LowBitConfig(StoredConfig):
-    """And in how few; see `StoredConfig`.
+    """Which layers a step without calibration stores as integers, and of how many bits; see `StoredConfig`.
 
     Attributes:
         weights: `int8` or `int4`.

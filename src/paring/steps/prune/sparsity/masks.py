@@ -52,10 +52,11 @@ def by_size(sizes: Sequence[Tensor], share: float, scope: Literal["layer", "glob
 
 def refuse_empty(masks: Mapping[str, Tensor], where: str, remedy: str) -> None:
     """Raises ParingError if a tensor is left without any weight."""
-    if not masks or bool(torch.stack([mask.any() for mask in masks.values()]).all()):  # one answer of a GPU, not many
-        return
-    empty = [layer_of(name) for name, mask in masks.items() if not bool(mask.any())]
-    raise ParingError(f"no weight of {', '.join(empty[:3])} would be left", where, remedy)
+    # one answer of a GPU, not one for each tensor
+    left = torch.stack([mask.any() for mask in masks.values()]).tolist() if masks else []
+    empty = [layer_of(name) for name, some in zip(masks, left, strict=True) if not some]
+    if empty:
+        raise ParingError(f"no weight of {', '.join(empty[:3])} would be left", where, remedy)
 
 
 def refuse_infinite(module: nn.Module, names: Iterable[str], where: str) -> None:

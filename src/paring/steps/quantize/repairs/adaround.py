@@ -75,13 +75,12 @@ class Adaround:
         )
         scale = matrix(known.scale.reshape(-1, *[1] * (weight.ndim - 1)).expand_as(weight), groups)
         rounding = Rounding(matrix(weight.detach().clone(), groups), scale, known.quant_min, known.quant_max)
-
-        exact = rounding.exact
-        power = self.options.damping * seen.square().mean(1, keepdim=True)
+        damping = self.options.damping
+        power = damping * seen.square().mean(1, keepdim=True)
 
         def errors(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-            of_samples = (activation(product(x, w, bias)) - y).square().mean(1)
-            return of_samples + (power * (w - exact).square()).sum(2)
+            found = (activation(product(x, w, bias)) - y).square().mean(1)
+            return found + (power * (w - rounding.exact).square()).sum(2) if damping else found
 
         with torch.no_grad():
             nearest = known.rounded(weight)
