@@ -30,7 +30,7 @@ from paring.recipes.read import read, validated, write
 from paring.recipes.recipe import Lines, Recipe
 from paring.report.document import Report, Requirement, Stage
 from paring.steps import STEPS
-from paring.targets import TARGETS
+from paring.targets import TARGETS, of_file, suffixes
 
 if TYPE_CHECKING:
     from paring.diagnosis import Diagnosis
@@ -146,10 +146,10 @@ def inspect(
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
     named = model.partition(":")[0] in load.DOORS  # `onnx:model.onnx` is a model, `model.onnx` an exported file
-    if not named and Path(model).suffix in {TARGETS.load(name).suffix for name in TARGETS.names()}:
+    if not named and Path(model).suffix in suffixes():
         if weights is not None or shape is not None or data_name is not None:
             raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
-        return of_artifact(Path(model), target_of(Path(model)))
+        return of_artifact(Path(model), of_file(Path(model)))
     task = _task(data_name, model) if data_name else None
     return of_model(load.open(model, weights=weights, task=task, shape=shape))
 
@@ -164,7 +164,7 @@ def evaluate(
     progress: Progress | None = None,
 ) -> list[Record]:
     """Accuracy of an artifact in its runtime, on a split."""
-    target = target_of(artifact)
+    target = of_file(artifact)
     runner = target.open(artifact, threads)
     tokens = next((spec.sized(1)[1] for spec in runner.inputs if spec.dtype.startswith("int")), None)
     return measurements.accuracy_of(
@@ -275,7 +275,7 @@ def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) 
     """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names."""
     if not artifacts:
         raise ParingError("no artifact is named", "bench", "name one file or more")
-    found = {str(path): (target_of(path), path) for path in artifacts}
+    found = {str(path): (of_file(path), path) for path in artifacts}
     return [
         *measurements.latency({n: t.open(p, threads) for n, (t, p) in found.items()}, seconds=seconds),
         *(r for n, (t, p) in found.items() for r in measurements.footprint(t, p, n, threads)),
@@ -341,23 +341,6 @@ def refuse(problems: Sequence[Problem], where: str) -> None:
     if problems:
         told = "; ".join(f"{problem.where}: {problem.problem}" for problem in problems)
         raise ParingError(told, where, "; ".join(dict.fromkeys(problem.remedy for problem in problems)))
-
-
-def target_of(artifact: Path) -> Target:
-    """The target whose files end as this one does."""
-    if not artifact.is_file():
-        raise ParingError(
-            "there is no such file",
-            str(artifact),
-            "name an exported file, e.g. runs/NAME/artifacts/litert/model.tflite",
-        )
-    for name in TARGETS.names():
-        target: Target = TARGETS.load(name)()
-        if artifact.suffix == target.suffix:
-            return target
-    raise UnknownName.of(
-        "artifact", artifact.suffix, [TARGETS.load(n).suffix for n in TARGETS.names()], where=str(artifact)
-    )
 
 
 def _task(name: str, model: str) -> Task:

@@ -1,5 +1,6 @@
 """One run of a recipe, stage by stage; each stage is kept in the run directory and never done twice."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import paring
+from paring import load
+from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
-from paring.core.step import Context, Deployed, Progress, Step, StepConfig
-from paring.core.target import Describes, ExportOptions, Limits, Target
+from paring.core.step import Context, Deployed, Named, Progress, Step, StepConfig
+from paring.core.target import Describes, ExportOptions, Limits, Runner, Target
 from paring.core.task import Task
 from paring.load import saved
 from paring.measure import machine, measurements
@@ -21,6 +24,7 @@ from paring.measure.latency import interleaved
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
+from paring.targets import of_file, suffixes
 
 OPERATORS = "operators.json"
 _NAMED = 5  # operators in float that a note names
@@ -106,7 +110,10 @@ class Compression:
             name = f"{number:02d}-{step.name}"
             options = config.model_dump(mode="json")
             measured_by = self._first_target if config.measures else None
-            this = key(states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions, measured_by)
+            read = [self._identity(one) for one in config.named]
+            this = key(
+                states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions, measured_by, *read
+            )
             made: list[Model] = []
             done = self.run.once(
                 f"steps/{name}", this, partial(self._step, step, config, states[-1], model, name, this, made)
@@ -166,6 +173,22 @@ class Compression:
             timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
             return Deployed(timing.median, file.stat().st_size)
 
+    def _opened(self, named: Named) -> Model | Runner:
+        """A model that a step names: of a front door, or a file in its runtime."""
+        if named.model.partition(":")[0] not in load.DOORS and Path(named.model).suffix in suffixes():
+            if named.weights is not None:
+                raise ParingError("is an exported file, with weights of its own", named.model, "leave `weights` out")
+            return of_file(Path(named.model)).open(Path(named.model), self.threads)
+        weights = None if named.weights is None else Path(named.weights)
+        return load.open(named.model, weights=weights, task=self.task, seed=self.recipe.seed)
+
+    def _identity(self, named: Named) -> str:
+        """Tells the model of a name from every other one that had, or will have, the same name."""
+        found = self._opened(named)
+        if isinstance(found, Model):
+            return saved.digest(found)
+        return hashlib.sha256(Path(named.model).read_bytes()).hexdigest()
+
     def _answer(self, model: Model, name: str, folder: Path) -> None:
         measurements.collect_in_torch(model, self.task, folder, self.progress, name, self.recipe.measure.test_samples)
 
@@ -177,7 +200,7 @@ class Compression:
         with self.run.workspace(name, this) as work:
             context = Context(
                 self.task, self.limits, self.recipe.seed, original, work, self.progress, accuracy_drop=self._drop,
-                deployed=self._deployed,
+                deployed=self._deployed, opened=self._opened,
             )  # fmt: skip
             found = step.apply(before.model(), config, context)
         keep_invariants(found)

@@ -9,11 +9,11 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from paring.core.model import Model
 from paring.core.progress import Silent
-from paring.core.target import Limits
+from paring.core.target import Limits, Runner
 from paring.core.task import Task
 
 
@@ -35,6 +35,31 @@ class StepConfig(BaseModel):
     def measures(self) -> bool:
         """Whether the step measures its results on the target, so that they depend on it."""
         return False
+
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """Models that the step reads besides the one it is given, so that its results depend on them."""
+        return ()
+
+
+class Named(StepConfig):
+    """A model by its name. In a recipe: the name alone, or `{model: …, weights: …}`.
+
+    Attributes:
+        model: as a recipe names one (`zoo:…`, `hf:…`, a model saved by paring), or an exported file (`model.tflite`).
+        weights: a safetensors file or a checkpoint of plain weights, where the name brings none.
+    """
+
+    model: str
+    weights: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, data: Any) -> Any:
+        return {"model": data} if isinstance(data, str) else data
+
+    def __str__(self) -> str:
+        return self.model
 
 
 class Progress(Protocol):
@@ -74,6 +99,7 @@ class Context:
         accuracy_drop: the most that the recipe lets accuracy fall below the original's, percentage points; None where
             it does not say.
         deployed: exports a model to the first target and measures the file there; None where there is no target.
+        opened: gives the model of a name, or runs the file of one; None where names mean nothing.
     """
 
     task: Task
@@ -84,6 +110,7 @@ class Context:
     progress: Progress = field(default_factory=Silent)
     accuracy_drop: float | None = None
     deployed: Callable[[Model], Deployed] | None = None
+    opened: Callable[[Named], Model | Runner] | None = None
 
 
 class Step(Protocol):
