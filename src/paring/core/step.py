@@ -39,7 +39,12 @@ class StepConfig(BaseModel):
     @property
     def named(self) -> tuple[Named, ...]:
         """Models that the step reads besides the one it is given, so that its results depend on them."""
-        return ()
+        found: list[Named] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                found += one.named if isinstance(one, StepConfig) else ()
+        return tuple(found)
 
 
 class Named(StepConfig):
@@ -58,8 +63,17 @@ class Named(StepConfig):
     def _alone(cls, data: Any) -> Any:
         return {"model": data} if isinstance(data, str) else data
 
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """Itself, but for the model that every step is given anyway."""
+        return () if self == ORIGINAL else (self,)
+
     def __str__(self) -> str:
         return self.model
+
+
+ORIGINAL = Named(model="original")
+"""The model that the recipe began with."""
 
 
 class Progress(Protocol):

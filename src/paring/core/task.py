@@ -38,10 +38,13 @@ class Batch:
     Attributes:
         inputs: by name, batch first, as the module takes them (images: float32, NCHW, normalized).
         targets: int64, shape (batch,).
+        samples: int64, shape (batch,): numbers that tell each sample from every other one of the data; None where the
+            task does not count them, or where they were changed at random.
     """
 
     inputs: Mapping[str, Tensor]
     targets: Tensor
+    samples: Tensor | None = None
 
 
 class Task(Protocol):

@@ -153,7 +153,8 @@ class ImageTask:
             if augment:
                 seed = shuffle or 0
                 images = varied(images, shift=self.shift, flip=self.flip, seed=seed, portion=portion, shard=shard)
-            yield Batch({"image": self.normalization(images)}, torch.from_numpy(self.targets[portion.indices]))
+            samples = None if augment else torch.from_numpy(portion.indices)
+            yield Batch({"image": self.normalization(images)}, torch.from_numpy(self.targets[portion.indices]), samples)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, the mean over a batch."""

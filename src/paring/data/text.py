@@ -94,7 +94,7 @@ class TextTask:
         where = f"{self.name}, {split}"
         for portion in Pass(batch_size, limit, shuffle, shard, skip).portions(self._members(split), where):
             targets = torch.from_numpy(self.targets[portion.indices])
-            yield Batch(self.tokens.batch(portion.indices, width), targets)
+            yield Batch(self.tokens.batch(portion.indices, width), targets, torch.from_numpy(portion.indices))
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, the mean over a batch."""

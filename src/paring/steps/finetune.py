@@ -31,14 +31,23 @@ class Finetune:
         Raises:
             ParingError: the model is quantized, does not fit the task, or the training diverges.
         """
-        if model.quantized:
-            raise ParingError(
-                "a quantized model cannot be trained: its scales are fixed and its rounding has no gradient",
-                self.name,
-                "place finetune before the quantization step",
-            )
-        # Here, so that a recipe can be read and checked without torch.
-        from paring.train.recovery import recover
+        return trained(self.name, model, config, context)
 
-        found, told = recover(model, config, context)
-        return model.changed(found.module, Event(self.name, config.model_dump(mode="json"), told))
+
+def trained(step: str, model: Model, config: RecoverConfig, context: Context) -> Model:
+    """What a step gives that trains all weights and does nothing else.
+
+    Raises:
+        ParingError: the model is quantized, does not fit the task, or the training diverges.
+    """
+    if model.quantized:
+        raise ParingError(
+            "a quantized model cannot be trained: its scales are fixed and its rounding has no gradient",
+            step,
+            f"place {step} before the quantization step",
+        )
+    # Here, so that a recipe can be read and checked without torch.
+    from paring.train.recovery import recover
+
+    found, told = recover(model, config, context)
+    return model.changed(found.module, Event(step, config.model_dump(mode="json"), told))

@@ -91,7 +91,7 @@ class TinyTask:
             count -= count % batch_size
         for start in range(skip * batch_size, count, batch_size):
             chosen = order[start : min(start + batch_size, count)][shard[0] :: shard[1]]
-            yield Batch({"image": images[chosen]}, targets[chosen])
+            yield Batch({"image": images[chosen]}, targets[chosen], None if augment else chosen)
 
     def loss(self, outputs: "Mapping[str, Tensor]", targets: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
         """Cross-entropy."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from paring.core.step import StepConfig
+from paring.train.distillation.options import Decoupled, Features, Teachers
 
 FROM_SCRATCH: Mapping[str, Any] = {
     "epochs": 10,
@@ -98,12 +99,31 @@ class TrainConfig(StepConfig):
 class TaughtConfig(TrainConfig):
     """How to train, perhaps with a teacher."""
 
-    teacher: Literal["original"] | None = None
-    """`original`: the model that the recipe began with."""
+    teacher: Teachers = ()
+    """`original`: the model that the recipe began with; another model, by its name, or an exported file; or several,
+    whose answers are averaged. Without one the labels alone teach."""
     temperature: float = Field(4.0, gt=0)
     """What the logits of both are divided by before they are compared."""
     teacher_share: float = Field(0.5, ge=0, le=1)
     """Share of the teacher's answers in the loss; the labels have the rest."""
+    decoupled: Decoupled | None = None
+    """Weights of decoupled distillation, which then takes the place of soft targets."""
+    features: Features = ()
+    """Losses on what layers give, added to those on answers: names, each with its options if it has some."""
+    keep_answers: bool = False
+    """Whether the teacher answers the training split once, beforehand, and its answers are kept on disk."""
+
+    @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if not self.teacher and (self.decoupled is not None or self.features or self.keep_answers):
+            raise ValueError("decoupled, features and keep_answers are about a teacher, and none is named")
+        if self.features and len(self.teacher) > 1:
+            raise ValueError("features are learned from one teacher, several are named")
+        if self.keep_answers and self.features:
+            raise ValueError("kept answers tell nothing of features: leave out keep_answers or features")
+        if self.keep_answers and self.teacher_share == 0:
+            raise ValueError("keep_answers with teacher_share 0: nobody would read the answers")
+        return self
 
 
 class RecoverConfig(TaughtConfig):

@@ -130,7 +130,8 @@ class _Training:
         self.average = (
             AveragedModel(self.module, multi_avg_fn=averaging(config.ema), use_buffers=True) if config.ema else None
         )
-        self.optimizer = make_optimizer(self.module, config)
+        self.adapters = objective.adapters.to(accelerator.device)
+        self.optimizer = make_optimizer(self.module, config, self.adapters)
         self.schedule = make_schedule(self.optimizer, config, self.total)
         self.best: dict[str, Tensor] | None = None
         self.at = Position()
@@ -159,7 +160,7 @@ class _Training:
         self.checkpoint_every, self.interrupted = checkpoint_every, interrupted
         self.between_steps(self.module, self.step)
         self.saved = self.marked = time.monotonic()
-        with self.progress.bar("train", self.total) as advance:
+        with self.progress.bar("train", self.total) as advance, self.objective.listening(self.module):
             advance(self.step, self._said())
             while self.step < self.total and self._epoch(advance):
                 pass
@@ -213,11 +214,14 @@ class _Training:
         inputs = placed(batch.inputs, device, config.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             outputs = forward(self.model, self.wrapped, inputs)
-        loss = self.objective(inputs, outputs, batch.targets.to(device, non_blocking=True))
+        loss = self.objective(Batch(inputs, batch.targets.to(device, non_blocking=True), batch.samples), outputs)
         if self.shard[1] > 1:  # shares may differ by a sample; the mean over processes is to be that over the batch
             loss = loss * (len(batch.targets) * self.shard[1] / config.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
+        if self.shard[1] > 1:  # nobody else averages what is trained along
+            for parameter in self.adapters.parameters():
+                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_norm, foreach=True)
         self.optimizer.step()
@@ -334,6 +338,8 @@ class _Training:
     def _parts(self) -> dict[str, Stateful]:
         """What has a state of its own."""
         found: dict[str, Stateful] = {"module": self.module, "optimizer": self.optimizer, "schedule": self.schedule}
+        if any(True for _ in self.adapters.parameters()):
+            found["adapters"] = self.adapters
         return found if self.average is None else {**found, "average": self.average}
 
     def _save(self) -> None:

@@ -29,9 +29,9 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, o
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(module: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer over the module's trainable parameters."""
-    groups = parameter_groups(module, config.weight_decay)
+def make_optimizer(module: nn.Module, config: TrainConfig, adapters: nn.Module | None = None) -> Optimizer:
+    """The optimizer over the trainable parameters of a module, and of what is trained along with it."""
+    groups = parameter_groups(nn.ModuleList([module, *([adapters] if adapters else [])]), config.weight_decay)
     if config.optimizer == "adamw":
         return AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), foreach=True)
     return SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, foreach=True)

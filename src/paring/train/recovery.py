@@ -9,10 +9,10 @@ from torch import nn
 from paring.core.model import Model
 from paring.core.step import Context
 from paring.train.config import RecoverConfig
+from paring.train.distillation.distillation import taught
 from paring.train.evaluate import evaluate
 from paring.train.history import told
 from paring.train.loop import fit
-from paring.train.objective import SoftTargets
 from paring.train.zeros import Zeros
 
 
@@ -60,9 +60,11 @@ def recover(
         zeros(module)
 
     before = evaluate(model, context.task, "validation") if context.task.size("validation") else None
+    directory = directory or context.directory
+    objective = taught(model, config, context, before, directory)
     fitted = fit(
-        model, context.task, config, seed=context.seed, directory=directory or context.directory,
-        progress=context.progress, between_steps=between,
-        objective=SoftTargets(context.task, context.original, config) if config.teacher else None,
+        model, context.task, config, seed=context.seed, directory=directory, progress=context.progress,
+        between_steps=between, objective=objective,
     )  # fmt: skip
-    return replace(model, module=fitted.module), told(config, fitted, before)
+    line = told(config, fitted, before)
+    return replace(model, module=fitted.module), f"{line}, {objective.told}" if objective else line

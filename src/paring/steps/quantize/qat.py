@@ -7,9 +7,9 @@ arXiv:2004.09576). What comes out is what `quantize.static` gives: the same grap
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from paring.core.model import Model
 from paring.core.step import Context, Phase, StepConfig
@@ -36,6 +36,12 @@ class QatConfig(SchemeConfig, TaughtConfig):
     calibration: Calibration = Calibration(method="mse")
     """How the ranges are found that training begins with."""
 
+    @model_validator(mode="after")
+    def _answers_alone(self) -> Self:
+        if self.features:
+            raise ValueError("features are not learned while a network rounds: leave them out, or distil before")
+        return self
+
 
 class QuantizeAware:
     """`quantize.qat`. Contract: `paring.core.step.Step`."""
@@ -54,10 +60,10 @@ class QuantizeAware:
         from paring.steps.quantize import fixed, graph
         from paring.steps.quantize.aware import network
         from paring.steps.quantize.calibrate import calibrate
+        from paring.train.distillation.distillation import taught
         from paring.train.evaluate import evaluate
         from paring.train.history import told
         from paring.train.loop import fit
-        from paring.train.objective import SoftTargets
         from paring.train.zeros import Zeros
 
         refuse(model, config, context, self.name)
@@ -85,7 +91,7 @@ class QuantizeAware:
         fitted = fit(
             replace(model, module=rounding), context.task, config, seed=context.seed, directory=context.directory,
             progress=context.progress, between_steps=between_steps,
-            objective=SoftTargets(context.task, context.original, config) if config.teacher else None,
+            objective=taught(model, config, context, before, context.directory),
         )  # fmt: skip
         network.put_back(fitted.module, prepared)
         trained = f", trained ({config.method}) {told(config, fitted, before)}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from paring.core.model import Model
-from paring.core.step import Context
+from paring.core.step import ORIGINAL, Context
 from paring.steps.quantize.ladder import Climb, Rung, climb
 from paring.steps.quantize.repairs.options import chosen
 from paring.steps.quantize.static import SchemeConfig, StaticConfig, scaled, shown
@@ -57,7 +57,7 @@ def _trained(model: Model, config: StaticConfig, context: Context) -> Model:
     from paring.steps.quantize.qat import QatConfig, QuantizeAware
 
     scheme = {name: getattr(config, name) for name in SchemeConfig.model_fields}
-    options = QatConfig(**scheme, teacher="original")
+    options = QatConfig(**scheme, teacher=(ORIGINAL,))
     return QuantizeAware().apply(model, options, replace(context, directory=context.directory / "training"))
 
 
