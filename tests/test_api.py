@@ -27,7 +27,7 @@ from paring.load import weights as tensors_on_disk
 from paring.recipes.recipe import Recipe
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
-from paring.testing.models import TinyTask
+from paring.testing.models import TinyTask, tiny
 
 RECIPE: dict[str, Any] = {
     "version": 1,
@@ -257,6 +257,28 @@ def test_what_is_wrong_is_told_and_earlier_results_stay(
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
     assert [path.read_bytes() for path in results] == before
+
+
+def test_another_model_teaches_and_a_changed_one_teaches_anew(tmp_path: Path) -> None:
+    def run(seed: int) -> paring.Result:
+        teacher = saved.save(tiny(seed), tmp_path / "teacher.safetensors")
+        step = {"distill": {"teacher": str(teacher), "features": "hints", "steps": 2, "batch_size": 16}}
+        return paring.compress(recipe(steps=[step], require={}), out=tmp_path / "run")
+
+    first, again, other = run(1), run(1), run(2)
+    assert "taught by" in first.report.stages[1].changed
+    assert [stage.cached for stage in again.report.stages[:2]] == [True, True]
+    assert [stage.cached for stage in other.report.stages[:2]] == [True, False]
+
+
+def test_the_file_of_an_earlier_run_teaches(finished: paring.Result, tmp_path: Path) -> None:
+    file = str(finished.artifacts["litert"])
+    step = {"distill": {"teacher": ["original", file], "steps": 2, "batch_size": 16}}
+    found = paring.compress(recipe(steps=[step], require={}, measure={"stages": "ends"}), out=tmp_path / "run")
+    assert f"taught by the original, {file}" in found.report.stages[1].changed
+    step["distill"]["teacher"] = {"model": file, "weights": "w.safetensors"}
+    with pytest.raises(ParingError, match="weights of its own"):
+        paring.compress(recipe(steps=[step], require={}), out=tmp_path / "run")
 
 
 def test_without_plotly_only_the_page_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ from torch import nn
 import paring.data
 from paring.core.errors import ParingError
 from paring.core.model import Model, Source, TensorSpec
-from paring.train.config import TrainConfig
+from paring.train.config import TaughtConfig, TrainConfig
+from paring.train.distillation.distillation import Distillation
+from paring.train.distillation.teacher import ModelTeacher
 from paring.train.loop import fit
 from paring.train.state import weights_digest
 
@@ -38,18 +40,28 @@ class Counted:
             yield batch
 
 
-def digits_model(task, batch_norm=True) -> Model:
+def digits_model(task, batch_norm=True, width=8) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         module = nn.Sequential(
-            nn.Conv2d(1, 8, 3),
-            *([nn.BatchNorm2d(8)] if batch_norm else []),
+            nn.Conv2d(1, width, 3),
+            *([nn.BatchNorm2d(width)] if batch_norm else []),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(288, 10),
+            nn.Linear(36 * width, 10),
         )
     outputs = (TensorSpec("logits", ("batch", 10)),)
     return Model(module.eval(), Source("torch:tests.train:digits_model"), task.inputs, outputs)
+
+
+def taught(task, directory: Path) -> nn.Module:
+    """A student with an adapter, which no wrapper around the module knows of."""
+    student, teacher = digits_model(task, False), ModelTeacher(digits_model(task, False, 12), "wider")
+    config = TaughtConfig.model_validate(
+        {**CONFIG.model_dump(), "ema": 0.0, "teacher": "original", "features": "hidden_cosine"}
+    )
+    objective = Distillation(task, student, teacher, config, 0)
+    return fit(student, task, config, seed=0, directory=directory, objective=objective).module
 
 
 def main(out: Path) -> None:
@@ -66,6 +78,7 @@ def main(out: Path) -> None:
         interrupted = True
     resumed = fit(model, task, CONFIG, seed=0, directory=out / "broken")
     plain = fit(digits_model(task, False), task, CONFIG, seed=0, directory=out / "plain")
+    distilled = taught(task, out / "taught")
     apart = ""
     try:
         fit(model, task, CONFIG, seed=0, directory=out / ("unbroken" if rank else "empty"))
@@ -80,6 +93,7 @@ def main(out: Path) -> None:
         "accuracies": [epoch.accuracy for epoch in unbroken.history],
         "loss": plain.history[-1].loss,
         "weight": plain.module[-1].weight[0].tolist(),
+        "taught": distilled[0].weight.flatten().tolist(),
         "apart": apart,
     }
     (out / f"{rank}.json").write_text(json.dumps(result))
@@ -133,6 +147,8 @@ def test_processes_share_every_batch_and_end_alike(results, tmp_path):
     alone = fit(digits_model(task, False), task, CONFIG, seed=0, directory=tmp_path)
     assert first["loss"] == pytest.approx(alone.history[-1].loss, rel=1e-4)
     assert first["weight"] == pytest.approx(alone.module[-1].weight[0].tolist(), abs=1e-4)
+    assert first["taught"] == second["taught"]
+    assert first["taught"] == pytest.approx(taught(task, tmp_path / "taught")[0].weight.flatten().tolist(), abs=1e-4)
     # Folders that the processes do not share are told, not waited for.
     assert "[0, 18]" in first["apart"]
     assert first["apart"] == second["apart"]
