@@ -34,6 +34,5 @@ class Hints(FeatureLoss):
 
 
 def _relative(s: Tensor, t: Tensor, mask: Tensor | None) -> Tensor:
-    places = 1 if s.ndim == 4 else -1  # where the features lie
-    error, own = (s - t).square().mean(places), t.square().mean(places)
+    error, own = (s - t).square().mean(-1), t.square().mean(-1)  # of tokens the features; of images no matter what
     return mean_over(error, mask) / mean_over(own, mask).clamp_min(1e-12)
