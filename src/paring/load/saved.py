@@ -29,7 +29,7 @@ EDITS = Registry(
         "call": "paring.load.call:replay",
         "fold_batch_norm": "paring.steps.quantize.layers:replay",
         "quantize": "paring.steps.quantize.fixed:replay",
-        "reshape": "paring.steps.prune.structure.shapes:replay",
+        "reshape": "paring.steps.shapes:replay",
     },
     extras={"fold_batch_norm": "quantize", "quantize": "quantize"},
 )

@@ -43,9 +43,9 @@ INVARIANTS = Registry(
     "invariant",
     {
         "codes": "paring.steps.quantize.lowbit:codes_hold",
-        "constant_shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "constant_shape": "paring.steps.shapes:shape_holds",
         "scale": "paring.steps.quantize.fixed:scale_holds",
-        "shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "shape": "paring.steps.shapes:shape_holds",
         "sparsity": "paring.steps.prune.sparsity.masks:zeros_hold",
     },
 )
