@@ -7,6 +7,9 @@ from paring.core.registry import Registry
 STEPS = Registry(
     "step",
     {
+        "factorize.cp": "paring.steps.factorize.cp:FactorizeCp",
+        "factorize.svd": "paring.steps.factorize.svd:FactorizeSvd",
+        "factorize.tucker": "paring.steps.factorize.tucker:FactorizeTucker",
         "finetune": "paring.steps.finetune:Finetune",
         "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
         "prune.channels": "paring.steps.prune.channels:PruneChannels",
@@ -22,6 +25,9 @@ STEPS = Registry(
         "quantize.weights": "paring.steps.quantize.weights:QuantizeWeights",
     },
     extras={
+        "factorize.cp": "factorize",
+        "factorize.svd": "factorize",
+        "factorize.tucker": "factorize",
         "finetune": "train",
         "prune.blocks": "prune",
         "prune.channels": "prune",
@@ -44,6 +50,7 @@ INVARIANTS = Registry(
     {
         "codes": "paring.steps.quantize.lowbit:codes_hold",
         "constant_shape": "paring.steps.shapes:shape_holds",
+        "rank": "paring.steps.factorize.low_rank.edit:rank_holds",
         "scale": "paring.steps.quantize.fixed:scale_holds",
         "shape": "paring.steps.shapes:shape_holds",
         "sparsity": "paring.steps.prune.sparsity.masks:zeros_hold",
