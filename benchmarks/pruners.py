@@ -11,7 +11,7 @@ from paring.core.model import Event, Model
 from paring.core.task import Task
 from paring.measure import cost
 from paring.steps.prune.structure.proof import prunable
-from paring.steps.prune.structure.shapes import cut
+from paring.steps.shapes import cut
 
 STEPS, SAMPLES = 200, 256
 PRUNERS: dict[str, tuple[Callable[[], object], dict[str, bool]]] = {

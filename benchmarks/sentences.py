@@ -28,8 +28,8 @@ from paring.load import saved
 from paring.measure.accuracy import share, sqnr
 from paring.measure.latency import interleaved
 from paring.steps.prune.heads import HeadsConfig, PruneHeads
-from paring.steps.prune.structure.shapes import cut
 from paring.steps.quantize.dynamic import DynamicConfig, QuantizeDynamic
+from paring.steps.shapes import cut
 from paring.targets.litert import LiteRT
 
 WORK = Path(__file__).parents[1] / "runs" / "sentences"

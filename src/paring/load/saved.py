@@ -27,9 +27,10 @@ EDITS = Registry(
     "edit",
     {
         "call": "paring.load.call:replay",
+        "factorize": "paring.steps.factorize.low_rank.edit:replay",
         "fold_batch_norm": "paring.steps.quantize.layers:replay",
         "quantize": "paring.steps.quantize.fixed:replay",
-        "reshape": "paring.steps.prune.structure.shapes:replay",
+        "reshape": "paring.steps.shapes:replay",
     },
     extras={"fold_batch_norm": "quantize", "quantize": "quantize"},
 )

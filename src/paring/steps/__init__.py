@@ -8,6 +8,9 @@ STEPS = Registry(
     "step",
     {
         "distill": "paring.steps.distill.distill:Distill",
+        "factorize.cp": "paring.steps.factorize.cp:FactorizeCp",
+        "factorize.svd": "paring.steps.factorize.svd:FactorizeSvd",
+        "factorize.tucker": "paring.steps.factorize.tucker:FactorizeTucker",
         "finetune": "paring.steps.finetune:Finetune",
         "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
         "prune.channels": "paring.steps.prune.channels:PruneChannels",
@@ -24,6 +27,9 @@ STEPS = Registry(
     },
     extras={
         "distill": "train",
+        "factorize.cp": "factorize",
+        "factorize.svd": "factorize",
+        "factorize.tucker": "factorize",
         "finetune": "train",
         "prune.blocks": "prune",
         "prune.channels": "prune",
@@ -45,9 +51,10 @@ INVARIANTS = Registry(
     "invariant",
     {
         "codes": "paring.steps.quantize.lowbit:codes_hold",
-        "constant_shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "constant_shape": "paring.steps.shapes:shape_holds",
+        "rank": "paring.steps.factorize.low_rank.edit:rank_holds",
         "scale": "paring.steps.quantize.fixed:scale_holds",
-        "shape": "paring.steps.prune.structure.shapes:shape_holds",
+        "shape": "paring.steps.shapes:shape_holds",
         "sparsity": "paring.steps.prune.sparsity.masks:zeros_hold",
     },
 )

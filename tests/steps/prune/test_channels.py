@@ -15,7 +15,7 @@ from paring.load import saved
 from paring.measure import cost
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune.channels import ChannelsConfig, PruneChannels
-from paring.steps.prune.structure.shapes import SHAPE
+from paring.steps.shapes import SHAPE
 from paring.testing.models import TinyTask, quantized, tiny
 from paring.testing.steps import StepContract
 from paring.train.config import RecoverConfig

@@ -59,7 +59,7 @@ class BlocksConfig(StepConfig):
         if len(given) != 1:
             told = " and ".join(given) if given else "none is given"
             raise ValueError(f"the budget is exactly one of count, macs and latency: {told}")
-        from paring.steps.prune.structure import goal
+        from paring.steps import goal
 
         goal.check(self.latency, None)
         return self
@@ -86,8 +86,9 @@ class PruneBlocks:
             UnknownName: a pattern matches no block.
         """
         from paring.measure import cost
-        from paring.steps.prune.structure import effort, removal, residual, shapes
-        from paring.steps.prune.structure.reestimate import reestimate
+        from paring.steps import effort, shapes
+        from paring.steps.prune.structure import removal, residual
+        from paring.steps.reestimate import reestimate
         from paring.train.recovery import recovered
 
         self._refuse(model)

@@ -74,7 +74,7 @@ class ChannelsConfig(StepConfig):
         if len(given) != 1:
             told = " and ".join(given) if given else "none is given"
             raise ValueError(f"the budget is exactly one of macs, parameters, latency and size: {told}")
-        from paring.steps.prune.structure.goal import check
+        from paring.steps.goal import check
 
         check(self.latency, self.size)
         return self

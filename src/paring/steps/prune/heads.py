@@ -79,7 +79,8 @@ class PruneHeads:
                 network does not work as the names of its layers promise; there are no calibration data.
             UnknownName: a pattern matches nothing.
         """
-        from paring.steps.prune.structure import attention, shapes
+        from paring.steps import shapes
+        from paring.steps.prune.structure import attention
         from paring.train.recovery import recovered
 
         self._refuse(model)

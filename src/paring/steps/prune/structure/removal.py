@@ -14,7 +14,8 @@ from paring.core.model import Event, Model
 from paring.core.step import Context
 from paring.core.task import Batch
 from paring.measure import cost
-from paring.steps.prune.structure import goal, residual, shapes
+from paring.steps import goal, shapes
+from paring.steps.prune.structure import residual
 from paring.train.forward import forward
 from paring.train.loop import derived_seed
 

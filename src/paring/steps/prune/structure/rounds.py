@@ -11,15 +11,17 @@ from paring.core.errors import ParingError
 from paring.core.model import Event, Model, Skipped
 from paring.core.step import Context
 from paring.measure import cost
+from paring.steps import effort, goal, shapes
+from paring.steps.losses import Losses, curve
 from paring.steps.prune.channels import ChannelsConfig, GrowingConfig
-from paring.steps.prune.structure import effort, goal, growing, importance, scan, shapes, widths
+from paring.steps.prune.structure import growing, importance, scan, widths
 from paring.steps.prune.structure.choices import choices
 from paring.steps.prune.structure.compensate import Compensation
 from paring.steps.prune.structure.costs import Costs, Measure, Widths
 from paring.steps.prune.structure.groups import Structure
 from paring.steps.prune.structure.kinds import chosen
 from paring.steps.prune.structure.proof import prunable
-from paring.steps.prune.structure.reestimate import reestimate
+from paring.steps.reestimate import reestimate
 from paring.train.recovery import recover
 
 # calibration samples, at most and at least
@@ -120,9 +122,9 @@ class Cut:
         """Group -> the loss at each width that is allowed."""
         most, least = SCANNED
         samples = effort.samples(effort.SCAN, self._macs, scan.passes(self.allowed), least, most)
-        losses = scan.Losses(self.uncut, self._context.task, self._config.samples or samples, self._batch)
+        losses = Losses(self.uncut, self._context.task, self._config.samples or samples, self._batch)
         points = scan.scan(self.structure, self.scores, self.allowed, self._cutter.cut, losses, self._context.progress)
-        return {name: scan.curve(points[name], self.allowed[name]) for name in self.allowed}
+        return {name: curve(points[name], self.allowed[name]) for name in self.allowed}
 
     def fade(self, chosen_widths: Widths, config: GrowingConfig, directory: Path) -> str:
         """Trains the uncut network while what these widths leave no room for fades out; one line on the training."""
@@ -227,11 +229,7 @@ class _Budget:
 
     def told(self, before: Model, after: Model) -> str:
         """What became of the costs."""
-        shares = [
-            f"{name} {count(before):,} → {count(after):,} ({100 * count(after) / count(before):.1f} %)"
-            for name, count in (("MACs", cost.macs), ("parameters", cost.parameters))
-        ]
-        return ", ".join(shares)
+        return goal.told(before, after)
 
     def _missed(self, least: float, wanted: float, unit: str) -> ParingError:
         name = self.limit.name if self.limit is not None else self.measure

@@ -1,6 +1,6 @@
 """Smaller shapes as data: what a step cut, so that a saved model is rebuilt from its source, and checked ever after."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ EDIT = "reshape"
 # kinds of the invariants: the tensor's name, and its shape as a list
 SHAPE = "shape"  # of what a layer multiplies with: a file holds it so
 CONSTANT_SHAPE = "constant_shape"  # of what is looked up or added: a file may hold it as part of another constant
-_KINDS = (SHAPE, CONSTANT_SHAPE)
+RANK = "rank"  # of factors: the layer, and name of a tensor in it -> [axis, the most that it may have there]
 
 
 def cut(model: Model, module: "nn.Module", event: Event) -> Model:
@@ -33,14 +33,8 @@ def cut(model: Model, module: "nn.Module", event: Event) -> Model:
     data = difference(model.module, module, event.step)
     shapes = {name: shape for name, shape in data["shapes"].items() if len(shape) > 1}
     there = module.state_dict()
-    kept = tuple(
-        one
-        for one in model.invariants
-        if not (
-            one.kind in (SHAPE, CONSTANT_SHAPE) and (one.layer in shapes or one.layer not in there)
-        )  # again, or gone
-    )
-    multiplied = _multiplied(replace(model, module=module.eval()))
+    kept = tuple(one for one in model.invariants if not _void(one, shapes, there))
+    multiplied = whole_in_files(replace(model, module=module.eval()))
     return replace(model, invariants=kept).changed(
         module.eval(),
         event,
@@ -51,8 +45,8 @@ def cut(model: Model, module: "nn.Module", event: Event) -> Model:
     )
 
 
-def _multiplied(model: Model) -> set[str]:
-    """Tensors of which a file holds each value; of those that are tied, every name."""
+def whole_in_files(model: Model) -> set[str]:
+    """Tensors of which a file holds each value, as something is multiplied with them; of tied ones, every name."""
     from paring.steps.prune.sparsity.tensors import weights
 
     named = dict(model.module.named_parameters(remove_duplicate=False))
@@ -62,6 +56,13 @@ def _multiplied(model: Model) -> set[str]:
         return set(named)
     same = {id(named[name]) for name in found}
     return {name for name, tensor in named.items() if id(tensor) in same}
+
+
+def _void(one: Invariant, cut_again: Container[str], there: Container[str]) -> bool:
+    """Whether an invariant speaks of a tensor that was cut again, or is gone by intent."""
+    if one.kind == RANK:
+        return not any(f"{one.layer}.{tensor}" in there for tensor in one.value)
+    return one.kind in (SHAPE, CONSTANT_SHAPE) and (one.layer in cut_again or one.layer not in there)
 
 
 def difference(before: "nn.Module", after: "nn.Module", where: str) -> dict[str, Json]:

@@ -11,7 +11,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Event, TensorSpec
 from paring.load import saved
 from paring.steps import keep_invariants
-from paring.steps.prune.structure.shapes import cut, difference, replay
+from paring.steps.shapes import cut, difference, replay
 from paring.testing.models import TinyTask, tiny
 
 

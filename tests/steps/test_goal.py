@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paring.core.errors import ParingError
-from paring.steps.prune.structure.goal import TRIALS, largest_share, limit
+from paring.steps.goal import TRIALS, largest_share, limit
 
 
 @settings(max_examples=200)

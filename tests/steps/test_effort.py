@@ -1,6 +1,6 @@
 """How many samples a cut looks at."""
 
-from paring.steps.prune.structure import effort
+from paring.steps import effort
 
 
 def test_large_networks_are_looked_at_with_few_samples():

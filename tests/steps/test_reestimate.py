@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from paring.steps.prune.structure.reestimate import reestimate
+from paring.steps.reestimate import reestimate
 from paring.testing.models import TinyTask, tiny
 
 

@@ -75,6 +75,16 @@ def measured(model: Model, deployed: Callable[[Model], Deployed] | None, where: 
     return deployed(model)
 
 
+def told(before: Model, after: Model) -> str:
+    """What became of multiply–accumulates and parameters, for people."""
+    from paring.measure import cost
+
+    return ", ".join(
+        f"{name} {count(before):,} → {count(after):,} ({100 * count(after) / count(before):.1f} %)"
+        for name, count in (("MACs", cost.macs), ("parameters", cost.parameters))
+    )
+
+
 def largest_share(at: Callable[[float], float], least: float, before: float, limit: float) -> tuple[float, float]:
     """The largest share of the network whose measured cost is within the limit, found in a few trials.
 

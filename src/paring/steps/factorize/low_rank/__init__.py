@@ -1,0 +1,1 @@
+"""What the steps on low rank are made of."""

@@ -1,0 +1,20 @@
+"""What the methods for kernels have in common."""
+
+from torch import Tensor, nn
+
+from paring.steps.factorize.low_rank.factors import Convolution
+
+
+def refusal(layer: nn.Module) -> str:
+    """Why a layer has no kernel to take apart; empty if it has."""
+    if not isinstance(layer, Convolution):
+        return "it has no kernel to take apart: factorize.svd does for it"
+    if all(size == 1 for size in layer.kernel_size):
+        return "its kernel is a single place: factorize.svd does for it"
+    return ""
+
+
+def bias_of(layer: nn.Module) -> Tensor | None:
+    """The values of its bias; None if it has none."""
+    bias = getattr(layer, "bias", None)
+    return bias.detach() if isinstance(bias, Tensor) else None
