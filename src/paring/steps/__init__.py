@@ -7,6 +7,7 @@ from paring.core.registry import Registry
 STEPS = Registry(
     "step",
     {
+        "distill.student": "paring.steps.distill.student:DistillStudent",
         "finetune": "paring.steps.finetune:Finetune",
         "prune.blocks": "paring.steps.prune.blocks:PruneBlocks",
         "prune.channels": "paring.steps.prune.channels:PruneChannels",
@@ -22,6 +23,7 @@ STEPS = Registry(
         "quantize.weights": "paring.steps.quantize.weights:QuantizeWeights",
     },
     extras={
+        "distill.student": "prune",
         "finetune": "train",
         "prune.blocks": "prune",
         "prune.channels": "prune",

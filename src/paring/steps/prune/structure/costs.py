@@ -75,6 +75,15 @@ class Costs:
         return value
 
 
+def told(before: Model, after: Model) -> str:
+    """What became of the costs, for people."""
+    shares = [
+        f"{name} {count(before):,} → {count(after):,} ({100 * count(after) / count(before):.1f} %)"
+        for name, count in (("MACs", cost.macs), ("parameters", cost.parameters))
+    ]
+    return ", ".join(shares)
+
+
 Term = tuple[float, Place | None, Place | None]
 
 

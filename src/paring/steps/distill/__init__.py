@@ -1,0 +1,1 @@
+"""Distillation: a smaller network learns what a larger one answers."""
