@@ -38,6 +38,8 @@ def test_resolved_options_read_back_as_themselves(config):
         ({"nesterov": True, "momentum": 0.0}, "momentum=0.0"),
         ({"nesterov": True, "optimizer": "adamw"}, "optimizer='adamw'"),
         ({"clip_norm": 0}, "input_value=0"),
+        ({"factor": 0.5}, "factor means nothing without schedule='plateau'"),
+        ({"schedule": "plateau", "patience": -1}, "input_value=-1"),
         ({"learnign_rate": 0.1}, "learnign_rate"),
     ],
 )

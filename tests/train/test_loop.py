@@ -231,6 +231,23 @@ def test_best_weights_are_those_returned(model, task, tmp_path):
     assert same(resumed.module, best.module)
 
 
+def test_a_plateau_lowers_the_rate_also_after_a_stop(model, task, tmp_path):
+    backwards = Watched(task, loss=lambda call, loss, logits: loss if call <= PER_EPOCH else -loss)
+    config = TrainConfig(epochs=4, schedule="plateau", factor=0.5, patience=0, warmup=0.0, learning_rate=0.02)
+    unbroken = fit(model, backwards, config, seed=0, directory=tmp_path / "unbroken")
+    accuracies = [epoch.accuracy for epoch in unbroken.history]
+    assert accuracies[1] < accuracies[0]
+    assert [epoch.learning_rate for epoch in unbroken.history] == [0.02, 0.02, 0.01, 0.005]
+    backwards.calls = 0
+    for stop in (2 * PER_EPOCH, 2 * PER_EPOCH + 1, 3 * PER_EPOCH + 4):
+        fit(
+            model, backwards, config, seed=0, directory=tmp_path / "stopped", until=lambda step, stop=stop: step == stop
+        )
+    resumed = fit(model, backwards, config, seed=0, directory=tmp_path / "stopped")
+    assert same(resumed.module, unbroken.module)
+    assert untimed(resumed.history) == untimed(unbroken.history)
+
+
 # --- going on ---------------------------------------------------------------------------------------------------
 
 

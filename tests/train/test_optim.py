@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paring.train.config import TrainConfig
-from paring.train.optim import make_optimizer, make_schedule, parameter_groups, rate
+from paring.train.optim import make_optimizer, parameter_groups, plateaus, rate, set_rate
 
 
 def test_norms_and_biases_do_not_decay():
@@ -45,7 +45,7 @@ def test_options_reach_the_optimizer():
     assert adamw.defaults["betas"] == (0.8, 0.999)
 
 
-schedules = st.sampled_from(["onecycle", "cosine", "constant"])
+schedules = st.sampled_from(["onecycle", "cosine", "constant", "plateau"])
 
 
 @given(schedules, st.floats(0, 0.99), st.integers(1, 500))
@@ -56,7 +56,7 @@ def test_rate_rises_to_the_peak_and_falls_to_zero(schedule, warmup, steps):
     top = max(range(steps + 1), key=rates.__getitem__)
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] == (1.0 if schedule == "constant" else pytest.approx(0, abs=1e-12))
+    assert rates[-1] == (1.0 if schedule in {"constant", "plateau"} else pytest.approx(0, abs=1e-12))
 
 
 def test_schedules_follow_their_formulas():
@@ -72,14 +72,31 @@ def test_schedules_follow_their_formulas():
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_last_step_is_taken_at_almost_zero(schedule):
-    module = nn.Linear(3, 2)
-    config = TrainConfig(schedule=schedule, learning_rate=0.5)
-    optimizer = make_optimizer(module, config)
-    scheduler = make_schedule(optimizer, config, 200)
-    used = []
-    for _ in range(200):
-        used.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    assert max(used) == pytest.approx(0.5)
-    assert 0 < used[-1] < 1e-3 * 0.5
+    used = [rate(step, 200, TrainConfig(schedule=schedule)) for step in range(200)]
+    assert max(used) == pytest.approx(1.0)
+    assert 0 < used[-1] < 1e-3
+
+
+def test_the_rate_is_that_of_every_group():
+    optimizer = make_optimizer(nn.Linear(3, 2), TrainConfig())
+    set_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 4))
+def test_plateaus_are_those_of_torch(accuracies, patience):
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max", factor=0.5, patience=patience, threshold=0.0, eps=0.0
+    )
+    for accuracy in accuracies:
+        reference.step(accuracy)
+    assert 0.5 ** plateaus(accuracies, patience) == optimizer.param_groups[0]["lr"]
+
+
+def test_a_plateau_lowers_the_rate_after_the_rise():
+    config = TrainConfig(schedule="plateau", factor=0.5, patience=1, warmup=0.2)
+    assert rate(50, 100, config, (0.7, 0.7)) == 1.0
+    assert rate(50, 100, config, (0.7, 0.7, 0.6)) == 0.5
+    assert rate(50, 100, config, (0.7, 0.7, 0.6, 0.8, 0.8, 0.8)) == 0.25
+    assert rate(9, 100, config, (0.7, 0.7, 0.6)) == rate(9, 100, TrainConfig(schedule="cosine"))

@@ -8,6 +8,7 @@ STEPS = Registry(
     "step",
     {
         "distill": "paring.steps.distill.distill:Distill",
+        "distill.student": "paring.steps.distill.student:DistillStudent",
         "factorize.cp": "paring.steps.factorize.cp:FactorizeCp",
         "factorize.svd": "paring.steps.factorize.svd:FactorizeSvd",
         "factorize.tucker": "paring.steps.factorize.tucker:FactorizeTucker",
@@ -27,6 +28,7 @@ STEPS = Registry(
     },
     extras={
         "distill": "train",
+        "distill.student": "prune",
         "factorize.cp": "factorize",
         "factorize.svd": "factorize",
         "factorize.tucker": "factorize",

@@ -7,9 +7,20 @@ the statistics of a cut network, taken again over training samples, tell what fi
 import torch
 from torch import nn
 
+from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.task import Task
+from paring.measure import cost
+from paring.steps import effort
 from paring.train.forward import forward
+
+REESTIMATED = 1024, 32  # calibration samples, at most and at least
+
+
+def told(model: Model, module: nn.Module, task: Task) -> str:
+    """`reestimate` after blocks were taken out; what was done, for people, empty where there is no batch norm."""
+    norms = reestimate(model, module, task, REESTIMATED[0], effort.batch(float(cost.macs(model))))
+    return f"; {norms} batch norms re-estimated" if norms else ""
 
 
 def reestimate(model: Model, module: nn.Module, task: Task, samples: int, batch_size: int) -> int:
@@ -24,6 +35,9 @@ def reestimate(model: Model, module: nn.Module, task: Task, samples: int, batch_
 
     Returns:
         The number of batch norms.
+
+    Raises:
+        ParingError: there are batch norms, and no samples.
     """
     norms = [
         part
@@ -32,6 +46,8 @@ def reestimate(model: Model, module: nn.Module, task: Task, samples: int, batch_
     ]
     if not norms:
         return 0
+    if task.size("calibration") < 2:
+        raise ParingError("the calibration split is empty", f"task {task.name}", "give it more training samples")
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -44,13 +44,18 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def family(kind: str) -> Model:
-    """A small model of that kind, with weights so large that every layer counts in its answers."""
+def family(kind: str, **changes: Any) -> Model:
+    """A small model of that kind, with weights so large that every layer counts in its answers.
+
+    Args:
+        kind: key in `FAMILIES`.
+        changes: of its configuration.
+    """
     import torch
 
     from paring import load
 
-    config = dict(FAMILIES[kind])
+    config = {**FAMILIES[kind], **changes}
     edge = config.get("image_size")
     model = load.open(f"hf:{kind}(config={config}, classes=10)", shape=(1, edge, edge) if edge else None)
     chance = torch.Generator().manual_seed(0)

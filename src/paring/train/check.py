@@ -73,10 +73,13 @@ def _sizes(task: Task, config: TrainConfig, processes: int) -> None:
             f"task {task.name}",
             f"set batch_size to {processes} or more, or start fewer processes",
         )
-    if config.keep == "best" and task.size("validation") == 0:
-        raise ParingError(
-            "keep='best' needs validation samples, and there are none", f"task {task.name}", "set keep='last'"
-        )
+    for option, needs, instead in (("keep", "best", "last"), ("schedule", "plateau", "onecycle")):
+        if getattr(config, option) == needs and task.size("validation") == 0:
+            raise ParingError(
+                f"{option}={needs!r} needs validation samples, and there are none",
+                f"task {task.name}",
+                f"set {option}={instead!r}",
+            )
 
 
 def _inputs(model: Model, task: Task, batch: Batch) -> None:

@@ -37,7 +37,7 @@ class Position:
 
 
 class Stateful(Protocol):
-    """A module, an optimizer, a schedule."""
+    """A module, an optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
         """All of it."""

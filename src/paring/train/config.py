@@ -52,8 +52,13 @@ class TrainConfig(StepConfig):
     """Nesterov's momentum (SGD only)."""
     weight_decay: float = Field(5e-5, ge=0)
     """Share of a weight taken off in a step, times the learning rate. Norms and biases have none."""
-    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
-    """Learning rate after the warm-up: cosine down to 0 (`onecycle` and `cosine`), or the peak throughout."""
+    schedule: Literal["onecycle", "cosine", "constant", "plateau"] = "onecycle"
+    """Learning rate after the warm-up: cosine down to 0 (`onecycle` and `cosine`), the peak throughout (`constant`), or
+    the peak until the validation accuracy rises no more, then less (`plateau`)."""
+    factor: float = Field(0.1, gt=0, lt=1)
+    """Plateau only: what the learning rate is multiplied by, each time."""
+    patience: int = Field(2, ge=0)
+    """Plateau only: evaluations in a row without a new best accuracy that are let pass; the next lowers the rate."""
     warmup: float = Field(0.2, ge=0, lt=1)
     """Share of all steps in which the rate rises: from 1/25 of the peak along a cosine (`onecycle`), else linearly."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -84,6 +89,9 @@ class TrainConfig(StepConfig):
     def _consistent(self) -> Self:
         if self.epochs is not None and self.steps is not None:
             raise ValueError(f"epochs={self.epochs} and steps={self.steps}: give one of them, not both")
+        for name in ("factor", "patience"):
+            if self.schedule != "plateau" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} means nothing without schedule='plateau'")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError(
                 f"nesterov=True needs optimizer='sgd' and a momentum above 0, "

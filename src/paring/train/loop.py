@@ -28,7 +28,7 @@ from paring.train.forward import forward, lay_out, placed
 from paring.train.history import Epoch, Fitted
 from paring.train.interrupt import deferred_interrupt
 from paring.train.objective import Objective, TaskLoss
-from paring.train.optim import averaging, make_optimizer, make_schedule
+from paring.train.optim import averaging, make_optimizer, rate, set_rate
 from paring.train.state import CorruptStateError
 
 if TYPE_CHECKING:
@@ -132,7 +132,6 @@ class _Training:
         )
         self.adapters = objective.adapters.to(accelerator.device)
         self.optimizer = make_optimizer(self.module, config, self.adapters)
-        self.schedule = make_schedule(self.optimizer, config, self.total)
         self.best: dict[str, Tensor] | None = None
         self.at = Position()
         self.unread: list[Tensor] = []  # losses not yet fetched from the device
@@ -224,8 +223,8 @@ class _Training:
                 parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), config.clip_norm, foreach=True)
+        set_rate(self.optimizer, self._rate)
         self.optimizer.step()
-        self.schedule.step()
         self.between_steps(self.module, self.step + 1)
         if self.average is not None:
             self.average.update_parameters(self.module)
@@ -257,7 +256,7 @@ class _Training:
     def _close_epoch(self, planned: int) -> None:
         """Evaluates, enters the epoch in the history and saves the state."""
         at, number = self.at, self.at.epoch + 1
-        rate = self._last_rate
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
         found = None
         last = number * self.per_epoch >= self.total
         if (last or number % self.config.evaluate_every == 0) and self.task.size("validation"):
@@ -265,7 +264,7 @@ class _Training:
         now = time.monotonic()
         seconds, self.marked = at.seconds + now - self.marked, now
         accuracy, loss = (found.accuracy, found.loss) if found else (None, None)
-        at.history.append(Epoch(number, at.loss / planned, rate, seconds, accuracy, loss))
+        at.history.append(Epoch(number, at.loss / planned, learning_rate, seconds, accuracy, loss))
         if self.config.keep == "last":
             at.kept = number
         elif found and found.accuracy > at.best:
@@ -275,10 +274,10 @@ class _Training:
         self._save()
 
     @property
-    def _last_rate(self) -> float:
-        """Learning rate of the last step done; the schedule already stands at the next."""
-        function = self.schedule.lr_lambdas[0]
-        return float(self.config.learning_rate * function(self.step - 1))
+    def _rate(self) -> float:
+        """Learning rate of the next step."""
+        accuracies = [epoch.accuracy for epoch in self.at.history if epoch.accuracy is not None]
+        return self.config.learning_rate * rate(self.step, self.total, self.config, accuracies)
 
     def _evaluated(self) -> Evaluation:
         """The subject on the validation split, shared among the processes."""
@@ -337,7 +336,7 @@ class _Training:
     @property
     def _parts(self) -> dict[str, Stateful]:
         """What has a state of its own."""
-        found: dict[str, Stateful] = {"module": self.module, "optimizer": self.optimizer, "schedule": self.schedule}
+        found: dict[str, Stateful] = {"module": self.module, "optimizer": self.optimizer}
         if any(True for _ in self.adapters.parameters()):
             found["adapters"] = self.adapters
         return found if self.average is None else {**found, "average": self.average}

@@ -5,7 +5,6 @@ from math import cos, pi
 
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from paring.train.config import TrainConfig
@@ -44,16 +43,23 @@ def averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], obj
     return move
 
 
-def make_schedule(optimizer: Optimizer, config: TrainConfig, steps: int) -> LambdaLR:
-    """The learning rate over `steps` steps."""
-    return LambdaLR(optimizer, lambda step: rate(step, steps, config))
+def set_rate(optimizer: Optimizer, value: float) -> None:
+    """Sets the learning rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = value
 
 
-def rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate at `step` of `steps`; 0 at the end, but for the constant schedule.
+def rate(step: int, steps: int, config: TrainConfig, accuracies: Sequence[float] = ()) -> float:
+    """Share of the peak learning rate at `step` of `steps`.
 
     torch's OneCycleLR divides by zero where the warm-up is one step long, and every schedule here is one formula, so
-    a training that goes on after a kill needs to know nothing but the step.
+    a training that goes on after a kill needs to know nothing but the step and its history.
+
+    Args:
+        step: counted from 0.
+        steps: in all.
+        config: schedule and warm-up.
+        accuracies: of the validation split, at each evaluation so far.
     """
     rising = config.warmup * steps
     if step < rising:
@@ -62,4 +68,19 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
         return (step + 1) / (rising + 1)  # the first step would be lost at a rate of 0
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "plateau":
+        return config.factor ** plateaus(accuracies, config.patience)
     return (1 + cos(pi * min(1.0, (step - rising) / (steps - rising)))) / 2
+
+
+def plateaus(accuracies: Sequence[float], patience: int) -> int:
+    """How often `patience` evaluations in a row, and one more, had no new best; counted anew after each time."""
+    best, waited, found = float("-inf"), 0, 0
+    for accuracy in accuracies:
+        if accuracy > best:
+            best, waited = accuracy, 0
+        else:
+            waited += 1
+        if waited > patience:
+            waited, found = 0, found + 1
+    return found

@@ -7,20 +7,14 @@ al. 2024, "ShortGPT: Layers in Large Language Models are More Redundant Than You
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from paring.core.errors import ParingError
-from paring.core.model import Event, Model, Skipped
+from paring.core.model import Event, Model
 from paring.core.step import Context, Phase, StepConfig
-from paring.steps.select import Choosable, select
 from paring.train.config import RecoverConfig
-
-if TYPE_CHECKING:
-    from paring.steps.prune.structure.residual import Blocks
-
-_REESTIMATED = 1024  # calibration samples
 
 
 class BlocksConfig(StepConfig):
@@ -85,15 +79,13 @@ class PruneBlocks:
                 there are no calibration data.
             UnknownName: a pattern matches no block.
         """
-        from paring.measure import cost
-        from paring.steps import effort, shapes
+        from paring.steps import reestimate, shapes
         from paring.steps.prune.structure import removal, residual
-        from paring.steps.reestimate import reestimate
         from paring.train.recovery import recovered
 
         self._refuse(model)
         blocks = residual.find(model)
-        chosen, skipped = self._chosen(blocks, config)
+        chosen, skipped = residual.chosen(blocks, config.only, config.keep, self.name)
         budget = removal.budget(model, config.count, config.macs, config.latency, context, self.name)
         gone, moved = removal.Removal(model, chosen, config.importance, config.samples, context, self.name).run(budget)
         module = copy.deepcopy(model.module)
@@ -104,9 +96,7 @@ class PruneBlocks:
             f"removed {len(gone)} of {len(blocks.removable)} blocks that can go ({', '.join(gone) or 'none'}), "
             f"which moves the answers by {distance} and leaves {budget.told(module)}"
         )
-        batch = effort.batch(float(cost.macs(model)))
-        norms = reestimate(model, module, context.task, _REESTIMATED, batch) if config.reestimate else 0
-        told += f"; {norms} batch norms re-estimated" if norms else ""
+        told += reestimate.told(model, module, context.task) if config.reestimate else ""
         event = Event(self.name, config.model_dump(mode="json"), told, skipped)
         return recovered(shapes.cut(model, module, event), config.recover, context)
 
@@ -123,18 +113,3 @@ class PruneBlocks:
             raise ParingError(
                 "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
             )
-
-    def _chosen(self, blocks: "Blocks", config: BlocksConfig) -> tuple[list[str], tuple[Skipped, ...]]:
-        """Blocks that may go; and those that the options choose, but that cannot."""
-        there = [Choosable(name) for name in (*blocks.removable, *blocks.refused)]
-        if not blocks.removable:
-            told = "; ".join(f"{name}: {why}" for name, why in list(blocks.refused.items())[:3])
-            raise ParingError(
-                f"has no block that could go{told and f' ({told})'}",
-                self.name,
-                "prune.channels makes layers narrower instead; blocks are entries of nn.Sequential or nn.ModuleList",
-            )
-        chosen = set(select(config.only or ("*",), there, f"{self.name}: only"))
-        chosen -= set(select(config.keep, there, f"{self.name}: keep"))
-        refused = [Skipped(name, why) for name, why in blocks.refused.items() if config.only and name in chosen]
-        return [name for name in blocks.removable if name in chosen], tuple(refused)

@@ -23,8 +23,8 @@ class GrowingConfig(RecoverConfig):
     """Share that the last step takes off the weights that will go; it grows from 0 in equal parts."""
 
 
-class ChannelsConfig(StepConfig):
-    """Options of `prune.channels`. Its budget is exactly one of `macs`, `parameters`, `latency` and `size`.
+class CutConfig(StepConfig):
+    """Which channels may go, what matters in them, and what becomes of the others.
 
     Patterns are shell patterns on names of layers (`blocks.3.*`), or `@` and a kind: `@first`, `@conv`, `@depthwise`,
     `@linear`.
@@ -32,19 +32,8 @@ class ChannelsConfig(StepConfig):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    macs: float | None = Field(None, gt=0, lt=1)
-    """Share of the multiply–accumulates that stays, e.g. 0.5."""
-    parameters: float | None = Field(None, gt=0, lt=1)
-    """Share of the parameters that stays."""
-    latency: str | None = None
-    """The most that one inference may take on the first target, a time (`0.2 ms`) or of the model before (`0.6x`)."""
-    size: str | None = None
-    """The most that the file of the first target may take, e.g. `400 KiB`."""
     importance: Literal["elimination", "l1", "l2", "bn_scale", "taylor", "fpgm", "lamp", "random"] = "elimination"
     """Which channels of a group matter: `elimination` asks the layers that read them, or `l2` where none can tell."""
-    widths: Literal["sensitivity", "global", "uniform"] = "sensitivity"
-    """How many channels each group keeps: by a scan of what the answers lose, by one ranking of all channels, or the
-    same share of each."""
     round_to: int = Field(8, ge=1)
     """Groups keep a multiple of so many channels, or all; those that have no more keep all."""
     floor: float = Field(0.1, gt=0, le=1)
@@ -61,6 +50,22 @@ class ChannelsConfig(StepConfig):
     """Whether layers that read the channels are refitted to do without them (16 to 256 calibration samples)."""
     reestimate: bool = True
     """Whether batch norms take their statistics anew (32 to 1024 calibration samples)."""
+
+
+class ChannelsConfig(CutConfig):
+    """Options of `prune.channels`. Its budget is exactly one of `macs`, `parameters`, `latency` and `size`."""
+
+    macs: float | None = Field(None, gt=0, lt=1)
+    """Share of the multiply–accumulates that stays, e.g. 0.5."""
+    parameters: float | None = Field(None, gt=0, lt=1)
+    """Share of the parameters that stays."""
+    latency: str | None = None
+    """The most that one inference may take on the first target, a time (`0.2 ms`) or of the model before (`0.6x`)."""
+    size: str | None = None
+    """The most that the file of the first target may take, e.g. `400 KiB`."""
+    widths: Literal["sensitivity", "global", "uniform"] = "sensitivity"
+    """How many channels each group keeps: by a scan of what the answers lose, by one ranking of all channels, or the
+    same share of each."""
     sparse_learning: GrowingConfig | None = None
     """Training before each cut, while what will be cut fades out (growing regularization); None for none."""
     rounds: int = Field(1, ge=1)

@@ -15,8 +15,8 @@ from paring.core.step import Context
 from paring.core.target import Limits
 from paring.steps.prune.channels import ChannelsConfig, GrowingConfig, PruneChannels
 from paring.steps.prune.structure.carve import carved
+from paring.steps.prune.structure.cut import Cut
 from paring.steps.prune.structure.growing import Fading, cut_away
-from paring.steps.prune.structure.rounds import Cut
 from paring.testing.models import TinyTask, tiny
 from paring.train.evaluate import evaluate
 

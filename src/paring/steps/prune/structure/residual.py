@@ -6,7 +6,7 @@ goes to the next.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from paring.core.model import Model
+from paring.core.errors import ParingError
+from paring.core.model import Model, Skipped
 from paring.core.target import one_sample
+from paring.steps.select import Choosable, select
 
 Watch = Callable[[str, Any, Any], object]
 
@@ -51,6 +53,34 @@ def find(model: Model) -> Blocks:
         if reason and (not removable or type(module.get_submodule(name)) in alike)
     }
     return Blocks(removable, refused)
+
+
+def chosen(
+    blocks: Blocks, only: Sequence[str], keep: Sequence[str], where: str
+) -> tuple[list[str], tuple[Skipped, ...]]:
+    """Blocks that may go; and those that the options choose, but that cannot.
+
+    Args:
+        blocks: of a model.
+        only: patterns of what may go; every block if empty.
+        keep: patterns of what stays.
+        where: the step, for errors.
+
+    Raises:
+        ParingError: no block can go.
+        UnknownName: a pattern matches no block.
+    """
+    there = [Choosable(name) for name in (*blocks.removable, *blocks.refused)]
+    if not blocks.removable:
+        told = "; ".join(f"{name}: {why}" for name, why in list(blocks.refused.items())[:3])
+        raise ParingError(
+            f"has no block that could go{told and f' ({told})'}",
+            where,
+            "make layers narrower instead (prune.channels); blocks are entries of nn.Sequential or nn.ModuleList",
+        )
+    found = set(select(only or ("*",), there, f"{where}: only")) - set(select(keep, there, f"{where}: keep"))
+    refused = [Skipped(name, why) for name, why in blocks.refused.items() if only and name in found]
+    return [name for name in blocks.removable if name in found], tuple(refused)
 
 
 def remove(module: nn.Module, name: str) -> None:

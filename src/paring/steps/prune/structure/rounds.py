@@ -1,31 +1,17 @@
 """From a budget to a smaller model: fade out, cut, mend, recover, in one round or several."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from paring.core.errors import ParingError
 from paring.core.model import Event, Model, Skipped
 from paring.core.step import Context
 from paring.measure import cost
-from paring.steps import effort, goal, shapes
-from paring.steps.losses import Losses, curve
-from paring.steps.prune.channels import ChannelsConfig, GrowingConfig
-from paring.steps.prune.structure import growing, importance, scan, widths
-from paring.steps.prune.structure.choices import choices
-from paring.steps.prune.structure.compensate import Compensation
+from paring.steps import goal, shapes
+from paring.steps.prune.channels import ChannelsConfig
+from paring.steps.prune.structure import widths
 from paring.steps.prune.structure.costs import Costs, Measure, Widths
-from paring.steps.prune.structure.groups import Structure
-from paring.steps.prune.structure.kinds import chosen
-from paring.steps.prune.structure.proof import prunable
-from paring.steps.reestimate import reestimate
+from paring.steps.prune.structure.cut import Cut
 from paring.train.recovery import recover
-
-# calibration samples, at most and at least
-COMPENSATED, REESTIMATED, JUDGED, SCANNED = (256, 16), (1024, 32), (256, 16), (256, 8)
 
 
 def pruned(model: Model, config: ChannelsConfig, context: Context, where: str) -> Model:
@@ -49,7 +35,7 @@ def pruned(model: Model, config: ChannelsConfig, context: Context, where: str) -
     event = Event(
         where,
         config.model_dump(mode="json"),
-        "; ".join([budget.told(model, found), *_mended(config), *told]),
+        "; ".join([goal.told(model, found), *_mended(config), *told]),
         tuple(Skipped(layer, reason) for layer, reason in skipped.items()),
     )
     return shapes.cut(model, found.module, event)
@@ -58,107 +44,6 @@ def pruned(model: Model, config: ChannelsConfig, context: Context, where: str) -
 def _mended(config: ChannelsConfig) -> list[str]:
     done = {"what reads them refitted": config.compensate, "batch norms re-estimated": config.reestimate}
     return [text for text, was in done.items() if was]
-
-
-class Cut:
-    """One cut of a model; what it needs to know is found once, when it is asked for.
-
-    Attributes:
-        structure: the groups that may be cut.
-        allowed: group -> units that may stay.
-        skipped: layer -> why it keeps its channels.
-    """
-
-    def __init__(self, model: Model, config: ChannelsConfig, context: Context, where: str) -> None:
-        self.uncut, self._config, self._context, self.where = model, config, context, where
-        whole = prunable(model)
-        self.structure: Structure = chosen(model, whole, config.only, config.keep, where)
-        self._macs = float(cost.macs(model))
-        self._batch = effort.batch(self._macs)
-        eliminated = config.importance == "elimination"
-        self.scores, missing = importance.scores(
-            "l2" if eliminated else config.importance,
-            model, self.structure, context.task, self._samples(JUDGED), context.seed, self._batch,
-        )  # fmt: skip
-        if eliminated:
-            found = {group.name: self._cutter.importance(group) for group in self.structure.groups}
-            self.scores = {**self.scores, **{name: one for name, one in found.items() if one is not None}}
-        groups = tuple(group for group in self.structure.groups if group.name in self.scores)
-        self.structure = replace(self.structure, groups=groups)
-        self.allowed = {
-            group.name: choices(group, config.round_to, config.floor, config.min_channels) for group in groups
-        }
-        self.skipped = {**whole.skipped, **missing}
-        for group in groups:
-            if len(self.allowed[group.name]) == 1:
-                reason = f"has {group.width} channels, too few for round_to: {config.round_to} or the least it may keep"
-                self.skipped |= dict.fromkeys(group.layers, reason)
-        if all(len(one) == 1 for one in self.allowed.values()):
-            first = next(iter(self.skipped.items()), ("", "there is no layer with channels"))
-            raise ParingError(
-                f"no channels can be cut: {': '.join(filter(None, first))}",
-                where,
-                "lower round_to, floor or min_channels, or loosen only and keep",
-            )
-
-    def costs(self, measure: Measure) -> Costs:
-        """What the network costs with narrower groups."""
-        return Costs(self.uncut, self.structure, measure)
-
-    def narrowest(self) -> Widths:
-        """Every group as narrow as it may be."""
-        return {name: one[0] for name, one in self.allowed.items()}
-
-    def widths(self, costs: Costs, limit: float) -> Widths:
-        """How wide each group stays within a limit of the cost."""
-        if self._config.widths == "uniform":
-            return widths.uniform(costs, self.allowed, limit)
-        if self._config.widths == "global":
-            return widths.ranked(costs, self.allowed, self.scores, limit)
-        return widths.least_loss(costs, self.allowed, self.curves, limit)
-
-    @cached_property
-    def curves(self) -> dict[str, NDArray[np.float64]]:
-        """Group -> the loss at each width that is allowed."""
-        most, least = SCANNED
-        samples = effort.samples(effort.SCAN, self._macs, scan.passes(self.allowed), least, most)
-        losses = Losses(self.uncut, self._context.task, self._config.samples or samples, self._batch)
-        points = scan.scan(self.structure, self.scores, self.allowed, self._cutter.cut, losses, self._context.progress)
-        return {name: curve(points[name], self.allowed[name]) for name in self.allowed}
-
-    def fade(self, chosen_widths: Widths, config: GrowingConfig, directory: Path) -> str:
-        """Trains the uncut network while what these widths leave no room for fades out; one line on the training."""
-        kept = self.structure.kept(self._staying(chosen_widths))
-        steps = config.length(self._context.task.size("train") // config.batch_size)
-        fading = growing.Fading(self.uncut.module, kept, self.structure.axes, config.strength, steps)
-        self.uncut, told = recover(self.uncut, config, self._context, directory=directory, between_steps=fading)
-        self.__dict__.pop("_cutter", None)  # the covariances were of other weights
-        return told
-
-    def model(self, chosen_widths: Widths) -> Model:
-        """The model at these widths, mended; its history is as it was."""
-        module = self._cutter.cut(self._staying(chosen_widths))
-        if self._config.reestimate:
-            reestimate(self.uncut, module, self._context.task, self._samples(REESTIMATED), self._batch)
-        return replace(self.uncut, module=module)
-
-    def _staying(self, chosen_widths: Widths) -> dict[str, list[int]]:
-        return {
-            group.name: scan.best(group, self.scores, chosen_widths[group.name])
-            for group in self.structure.groups
-            if chosen_widths[group.name] < group.units
-        }
-
-    @cached_property
-    def _cutter(self) -> Compensation:
-        config = self._config
-        samples = self._samples(COMPENSATED) if config.compensate or config.importance == "elimination" else 0
-        return Compensation(
-            self.uncut, self.structure, self._context.task, samples, self._batch, mend=config.compensate
-        )
-
-    def _samples(self, bounds: tuple[int, int]) -> int:
-        return effort.samples(effort.PASS, self._macs, 1, bounds[1], bounds[0])
 
 
 @dataclass(frozen=True)
@@ -206,30 +91,26 @@ class _Budget:
             ParingError: the narrowest that the options allow do not.
         """
         wanted = self.before * (self.after / self.before) ** progress
-        costs = cut.costs(self.measure)
-        least = costs.of(cut.narrowest())
+        counted = cut.costs(self.measure)
+        least = counted.of(cut.narrowest())
         if self.limit is None:
             if least > wanted:
                 raise self._missed(least, wanted, "1")
-            return cut.widths(costs, wanted)
+            return _widths(cut, self.config, counted, wanted)
         limit, found = self.limit, dict[float, Widths]()
 
         def at(share: float) -> float:
-            found[share] = cut.widths(costs, share * costs.total)
+            found[share] = _widths(cut, self.config, counted, share * counted.total)
             model = shapes.cut(cut.uncut, cut.model(found[share]).module, Event(self.where, {}, "trial"))
             value = limit.of(goal.measured(model, self.context.deployed, self.where))
             self.context.progress.note(f"{100 * share:.0f} % of {self.measure}: {_amount(value, limit.unit)}")
             return value
 
         before = limit.of(goal.measured(cut.uncut, self.context.deployed, self.where))
-        share, value = goal.largest_share(at, least / costs.total, before, wanted)
+        share, value = goal.largest_share(at, least / counted.total, before, wanted)
         if value > wanted:
             raise self._missed(value, wanted, limit.unit)
         return found.get(share, {group.name: group.units for group in cut.structure.groups})
-
-    def told(self, before: Model, after: Model) -> str:
-        """What became of the costs."""
-        return goal.told(before, after)
 
     def _missed(self, least: float, wanted: float, unit: str) -> ParingError:
         name = self.limit.name if self.limit is not None else self.measure
@@ -243,6 +124,15 @@ class _Budget:
             f"{self.where}: {name}",
             "raise the budget, lower floor or round_to, or loosen only and keep",
         )
+
+
+def _widths(cut: Cut, config: ChannelsConfig, counted: Costs, limit: float) -> Widths:
+    """How wide each group stays within a limit of the cost."""
+    if config.widths == "uniform":
+        return widths.uniform(counted, cut.allowed, limit)
+    if config.widths == "global":
+        return widths.ranked(counted, cut.allowed, cut.scores, limit)
+    return widths.least_loss(counted, cut.allowed, cut.curves, limit)
 
 
 def _amount(value: float, unit: str) -> str:

@@ -31,11 +31,12 @@ _FEW = 1000  # combinations of widths that are all tried
 
 def uniform(costs: Costs, allowed: Allowed, limit: float) -> dict[str, int]:
     """The largest share of every group within the limit."""
+    return _largest(lambda share: shared(allowed, share), costs, limit)
 
-    def at(share: float) -> dict[str, int]:
-        return {name: nearest(one, share * one[-1]) for name, one in allowed.items()}
 
-    return _largest(at, costs, limit)
+def shared(allowed: Allowed, share: float) -> dict[str, int]:
+    """The same share of every group, as nearly as the widths that are allowed come to it."""
+    return {name: nearest(one, share * one[-1]) for name, one in allowed.items()}
 
 
 def ranked(costs: Costs, allowed: Allowed, scores: Scores, limit: float) -> dict[str, int]:
