@@ -356,7 +356,7 @@ def _resolve(recipe: Recipe, lines: Lines) -> list[tuple[Step, StepConfig]]:
             raise UnknownName.of("step", spec.name, STEPS.names(), where=lines.of(("steps", position)))
         step: Step = STEPS.load(spec.name)()
         found.append((step, validated(step.Config, spec.config, lines, ("steps", position))))
-    order.check([(step.name, step.phase) for step, _ in found], lines)
+    order.check([order.Placed.of(step, config) for step, config in found], lines)
     return found
 
 
