@@ -17,13 +17,16 @@ from paring.core.target import Problem
 from paring.core.task import Split, Tokenization
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.measure import measurements
+from paring.recipes import library
 from paring.recipes.quantity import KINDS, budget
-from paring.recipes.read import read, validated, write
+from paring.recipes.read import read, write
 from paring.recipes.recipe import Recipe
 from paring.report.document import Report
+from paring.steps import STEPS
 from paring.targets import TARGETS, of_file, suffixes
 
 if TYPE_CHECKING:
+    from paring.catalog import Described
     from paring.diagnosis import Diagnosis
     from paring.sensitivities import Sensitivity
 
@@ -52,12 +55,24 @@ class Result:
 
 
 def compress(
-    recipe: Source, *, out: str | Path | None = None, seed: int | None = None, progress: Progress | None = None
+    recipe: Source,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    weights: str | Path | None = None,
+    device: str | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Runs a recipe: the whole way, finished work taken from the run directory where it is there already.
 
     Args:
-        recipe: a file, a dictionary, or a `Recipe`.
+        recipe: a file, a name of the library (`small`), a dictionary, or a `Recipe`.
+        model: instead of the recipe's, and of its weights.
+        data: instead of the recipe's.
+        weights: instead of the recipe's.
+        device: instead of the recipe's.
         out: the run directory; `runs/` and the recipe's name where it is left out.
         seed: instead of the recipe's.
         progress: shows how far it has come.
@@ -65,29 +80,54 @@ def compress(
     Raises:
         ParingError: with problem, place and remedy. Earlier results are untouched.
     """
-    wanted, lines = read(recipe)
-    if seed is not None:
-        wanted = validated(Recipe, {**wanted.as_json(), "seed": seed}, lines)
+    given = {"model": model, "data": data, "weights": weights and str(weights), "device": device, "seed": seed}
+    wanted, lines = read(recipe, **given)
     run = RunDirectory(Path(out) if out is not None else Path("runs") / Path(lines.name).stem)
 
     steps = opening.steps(wanted, lines)
-    device, targets = opening.targets(wanted, lines)
+    profile, targets = opening.targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
     task = opening.task(wanted.data, wanted.model)
-    model = opening.model(wanted, task)
+    original = opening.model(wanted, task)
     for target, _ in targets:
-        opening.refuse(target.check(model), f"{model.source} on {target.name}")
+        opening.refuse(target.check(original), f"{original.source} on {target.name}")
 
     progress = progress or Silent()
     with run.locked():
-        work = Compression(wanted, task, tuple(targets), wanted.measure.threads or device.threads, run, progress)
-        states = work.apply(model, steps)
+        work = Compression(wanted, task, tuple(targets), wanted.measure.threads or profile.threads, run, progress)
+        states = work.apply(original, steps)
         exports = work.export(states)
         records = work.measure(states, exports)
         document = reporting.document(work, states, exports, records, budgets)
         write(wanted, run.path / "recipe.yaml")
         reporting.write(document, run.path, progress)
     return Result(run.path, document, {e.target.name: e.file for e in exports if e.stage.startswith("artifact:")})
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that come with paring, each with a line on what it does."""
+    return library.lines()
+
+
+def recipe(name: str) -> str:
+    """A recipe that comes with paring, as YAML to copy and change.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    return library.text(name)
+
+
+def steps(name: str = "") -> "tuple[tuple[Described, ...], tuple[str, ...]]":
+    """What every step does, or one alone, and the rules of order that concern it, as sentences.
+
+    Raises:
+        UnknownName: no step has that name.
+    """
+    from paring.catalog import described, rules
+
+    found = tuple(described(one) for one in ([name] if name else STEPS.names()))
+    return found, rules(found[0] if name else None)
 
 
 def check(

@@ -61,7 +61,7 @@ class Placed:
 
 _SCALES = "scales fixed before it would no longer fit"
 _STATIC = ("quantize.static", "quantize.qat")
-RULES = (
+RULES: tuple[Rule, ...] = (
     Rule(
         (Phase.STRUCTURE,),
         (Phase.SPARSITY, Phase.QUANTIZATION),
@@ -126,6 +126,11 @@ def broken(earlier: Placed, later: Placed) -> Rule | None:
     )
 
 
+def concerns(rule: Rule, step: Placed) -> bool:
+    """Whether a rule speaks of the step, as the later one or as the earlier."""
+    return any(_is(step, kind) for kind in (*rule.later, *rule.earlier))
+
+
 def _is(step: Placed, kind: Kind) -> bool:
     return step.phase is kind if isinstance(kind, Phase) else fnmatchcase(step.name, kind)
 
@@ -179,4 +184,5 @@ def _rank(unit: Sequence[Placed], steps: Sequence[Placed]) -> float:
 
 
 def _told(kinds: Sequence[Kind]) -> str:
-    return " or ".join(kind.name.lower() if isinstance(kind, Phase) else kind for kind in kinds)
+    names = (kind.name.lower() if isinstance(kind, Phase) else kind for kind in kinds)
+    return " or ".join("any step" if name == "*" else name for name in names)
