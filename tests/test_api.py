@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import paring
-from paring import api, load, report
+from paring import load, report, reporting
 from paring.core.errors import Busy, ParingError, UnknownName
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory
@@ -100,6 +100,7 @@ def test_the_steps_are_told(finished: paring.Result) -> None:
     titles = [stage.name for stage in finished.report.stages]
     assert titles == ["baseline", "01-finetune", "02-quantize.static", "artifact:litert"]
     assert "4 layers to int8" in finished.report.stages[2].changed
+    assert [dict(stage.invariants) for stage in finished.report.stages] == [{}, {}, {"scale": 4}, {}]
 
 
 def test_the_written_recipe_gives_the_same_result(finished: paring.Result, tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_a_second_run_repeats_nothing(finished: paring.Result) -> None:
     assert (finished.path / "log.jsonl").read_text().count('"finished"') == before
     assert again.report.records == finished.report.records
     assert all(stage.cached for stage in again.report.stages)
+    assert [s.invariants for s in again.report.stages] == [s.invariants for s in finished.report.stages]
 
 
 def test_a_changed_recipe_reuses_its_unchanged_prefix(finished: paring.Result, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_sparse_stage_that_is_no_faster_is_told() -> None:
             Record(stage=stage, metric="latency", value=value, unit="ms", spread=0.1, device="a phone", source="test")
             for stage, value in latencies
         ]
-        return list(api._slower(wanted, records))
+        return list(reporting.slower(wanted, records))
 
     zeros = " Zeros are multiplied like other numbers there: what they save is the zipped size."
     pruned = ("prune.magnitude", "quantize.static")
@@ -173,6 +175,7 @@ def test_pruned_then_quantized_it_is_smaller_when_zipped(tmp_path: Path) -> None
     sizes = [[r.value for r in one.report.records if r.metric == "zipped_size"][-1] for one in (dense, sparse)]
     assert sizes[1] < sizes[0] - 50
     assert "80.2 % of 288 weights in 4 layers are 0" in sparse.report.stages[1].changed
+    assert [dict(s.invariants) for s in sparse.report.stages[1:3]] == [{"sparsity": 4}, {"sparsity": 4, "scale": 4}]
 
 
 KILLED = """

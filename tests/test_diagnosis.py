@@ -100,6 +100,7 @@ def test_a_run_is_diagnosed_and_written_down(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["sqnr"] == pytest.approx(written["sqnr"])
+    assert "torch" not in done.stderr  # torchao tells of GPU kernels that it lacks
 
 
 def test_the_report_tells_what_runs_on_integers(tmp_path: Path) -> None:

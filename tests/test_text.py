@@ -3,34 +3,17 @@
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 import paring
 from paring import api
-from paring.core.quiet import quiet
-
-WORDS = ["[PAD]", "[UNK]", "good", "bad", "film", "plot", "very", "the"]
+from paring.testing.texts import bert_and_table
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a tiny BERT, and a table."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with quiet():
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        values = {
-            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "vocab_size": len(WORDS), "max_position_embeddings": 16,
-        }  # fmt: skip
-        AutoModelForSequenceClassification.from_config(AutoConfig.for_model("bert", **values)).save_pretrained(
-            tmp_path / "bert"
-        )
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=WORDS[1]))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.save(str(tmp_path / "bert" / "tokenizer.json"))
-    rows = ["the very good film,yes" if i % 2 else "the bad plot,no" for i in range(160)]
-    (tmp_path / "table.csv").write_text("\n".join(["text,label", *rows]))
+    bert_and_table(tmp_path)
     return tmp_path
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from paring.steps import keep_invariants
 from paring.targets import of_file, suffixes
 
 OPERATORS = "operators.json"
-_NAMED = 5  # operators in float that a note names
+_HELD = "invariants"  # among the notes of a saved model: what was looked at, and holds
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,12 @@ class State:
     def answers(self) -> Answers:
         """What it answers on the test split."""
         return Answers.load(self.done.path)
+
+    @property
+    def invariants(self) -> Mapping[str, int]:
+        """How many of each kind were looked at after the step, and hold."""
+        found: Mapping[str, int] = saved.notes(self.done.path).get(_HELD, {})
+        return found
 
 
 @dataclass(frozen=True)
@@ -203,8 +209,8 @@ class Compression:
                 deployed=self._deployed, opened=self._opened,
             )  # fmt: skip
             found = step.apply(before.model(), config, context)
-        keep_invariants(found)
-        saved.save(found, folder / "model.safetensors")
+        held = keep_invariants(found)
+        saved.save(found, folder / "model.safetensors", {_HELD: held})
         self._answer(found, name, folder)
         made.append(found)
 
@@ -224,16 +230,6 @@ class Compression:
         done = self.run.once(f"artifacts/{name}", this, make)
         return Export(stage, state, target, done.path / file, this, done)
 
-    @staticmethod
-    def in_float(exports: Sequence[Export]) -> Iterator[str]:
-        """For each quantized result the operators that it computes in float, in words."""
-        for export in exports:
-            held = _operators(export.done.path)
-            if export.stage.startswith("artifact:") and held["quantized"] and held["in_float"]:
-                named = ", ".join(f"{kind} ({tensor})" for kind, tensor in held["in_float"][:_NAMED])
-                more = len(held["in_float"]) - _NAMED
-                yield f"{export.target.name} computes in float: {named}{f' and {more} more' if more > 0 else ''}."
-
     def _kept(self, name: str, this: str, take: Callable[[], list[Record]]) -> list[Record]:
         done = self.run.once(f"records/{name}", this, lambda folder: measurements.write(take(), folder))
         return measurements.read(done.path)
@@ -242,7 +238,7 @@ class Compression:
         return measurements.of_state(state.model(), state.answers, baseline.answers, state.name)
 
     def _measure_artifact(self, export: Export) -> list[Record]:
-        held = _operators(export.done.path)
+        held = operators_in(export.done.path)
         return [
             *measurements.of_artifact(
                 export.target,
@@ -262,23 +258,7 @@ class Compression:
         return measurements.latency({one.stage: one.target.open(one.file, self.threads) for one in files})
 
 
-def verdicts(name: str, limit: float, unit: str, records: Sequence[Record]) -> list[Mapping[str, Json]]:
-    """A budget against each artifact, as the arguments of a report's requirement."""
-    found: list[Mapping[str, Json]] = []
-    metric = "accuracy" if name == "accuracy_drop" else name
-    before = next(r.value for r in records if (r.stage, r.metric) == ("baseline", "accuracy"))
-    results = [r for r in records if r.stage.startswith("artifact:") and r.metric == metric]
-    for record in results:
-        value = before - record.value if name == "accuracy_drop" else record.value
-        over = max(0.0, value - limit)
-        told = name if len(results) == 1 else f"{name} ({record.stage.removeprefix('artifact:')})"
-        found.append(
-            {"name": told, "limit": limit, "unit": unit, "value": value, "met": over == 0.0, "shortfall": over}
-        )
-    return found
-
-
-def _operators(folder: Path) -> Json:
+def operators_in(folder: Path) -> Json:
     """Which operators of an exported file run on integers, and which in float; nothing where the target cannot tell."""
     file = folder / OPERATORS
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"quantized": {}, "in_float": []}

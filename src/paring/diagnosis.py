@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from paring.core.errors import ParingError
+from paring import opening
+from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model
 from paring.core.step import Progress
 from paring.core.target import Array, Describes, Target, Traces
 from paring.core.task import Task
+from paring.load import saved
 from paring.measure.accuracy import sqnr
-from paring.report import Bars, Sheet
+from paring.recipes.read import read
+from paring.report import Bars, Sheet, write_findings
 from paring.steps.quantize import fixed
 from paring.steps.quantize.causes import Facts, cause
 from paring.steps.quantize.facts import facts_of
@@ -119,6 +122,31 @@ class Diagnosis:
         """Plain data."""
         layers = [{**asdict(one), "runtime": None if math.isnan(one.runtime) else one.runtime} for one in self.layers]
         return {**asdict(self), "artifact": str(self.artifact), "layers": layers, "schema": "paring.diagnosis/1"}
+
+
+def of_run(run: Path, target: str | None, samples: int, progress: Progress) -> Diagnosis:
+    """Diagnoses the quantized file of a run; writes `diagnosis.json` and, where Plotly is installed, `.html` into it.
+
+    Raises:
+        ParingError: no run directory, nothing in it is quantized, or its target cannot tell.
+    """
+    recipe, lines = read(run / "recipe.yaml")
+    task = opening.task(recipe.data, recipe.model)
+    steps = sorted(folder for folder in (run / "steps").iterdir() if (folder / "model.safetensors").is_file())
+    quantized = next((i for i, folder in enumerate(steps) if saved.load(folder).quantized), None)
+    if quantized is None:
+        raise ParingError("no step of this run quantizes", str(run), "add quantize.static to the recipe")
+    before = saved.load(steps[quantized - 1]) if quantized else opening.model(recipe, task)
+    there = {one.name: one for one, _ in opening.targets(recipe, lines)[1]}
+    chosen = target or next((name for name, one in there.items() if isinstance(one, Traces)), next(iter(there)))
+    if chosen not in there:
+        raise UnknownName.of("target of this run", chosen, there, where=str(run))
+    artifact = run / "artifacts" / chosen / f"model{there[chosen].suffix}"
+    if not artifact.is_file():
+        raise ParingError("there is no such file", str(artifact), "run `paring compress` again")
+    found = diagnose(before, saved.load(steps[-1]), there[chosen], artifact, task, samples, progress)
+    write_findings(run, "diagnosis", found.as_json(), found.sheet(), progress)
+    return found
 
 
 def diagnose(

@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from paring import load, opening
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model
+from paring.core.progress import Silent
 from paring.core.rundir import RunDirectory, key
 from paring.core.step import Progress
 from paring.core.task import Task
 from paring.load import saved
-from paring.report import Bars, Sheet
+from paring.report import Bars, Sheet, write_findings
 from paring.steps.prune.structure import importance, scan
 from paring.steps.prune.structure.compensate import Compensation
 from paring.steps.prune.structure.groups import Group
@@ -103,6 +105,21 @@ class Sensitivity:
     def as_json(self) -> dict[str, Json]:
         """Plain data."""
         return {**asdict(self), "schema": "paring.sensitivity/1"}
+
+
+def of_model(
+    name: str, data: str, weights: Path | None, by: str, ratios: Sequence[float], samples: int, out: Path,
+    progress: Progress | None,
+) -> Sensitivity:  # fmt: skip
+    """Measures a model by its name; writes `sensitivity.json` and, where Plotly is installed, `.html` into `out`."""
+    progress = progress or Silent()
+    task = opening.task(data, name)
+    model = load.open(name, weights=weights, task=task)
+    run = RunDirectory(out)
+    with run.locked():
+        found = measured(model, task, by, ratios, samples, run, progress)
+        write_findings(run.path, "sensitivity", found.as_json(), found.sheet(), progress)
+    return found
 
 
 Pruned = Callable[[float], tuple[int, nn.Module]]  # ratio -> how many went, and the network without them

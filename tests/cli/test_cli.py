@@ -77,6 +77,24 @@ def test_models_are_checked_and_inspected(place: Path) -> None:
     assert (done.returncode, "describes no input" in done.stderr) == (2, True)
 
 
+def test_steps_and_recipes_are_listed(place: Path) -> None:
+    done = run("steps", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "prune.channels" in done.stdout
+    assert "recovery never after quantization: it trains weights" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines() if "never after" not in line) <= 80
+    done = run("steps", "quantize.static", "--json", cwd=place)
+    (step,) = json.loads(done.stdout)["steps"]
+    assert {one["name"]: one["default"] for one in step["options"]}["calibration.samples"] == "256"
+    done = run("recipes", cwd=place)
+    assert [line.split()[0] for line in done.stdout.splitlines()][:3] == ["gentle", "balanced", "small"]
+    done = run("recipes", "gentle", cwd=place)
+    (place / "mine.yaml").write_text(done.stdout.replace("samples: 256", "samples: 64").replace("300", "5"))
+    done = run("compress", "mine.yaml", "--model", MODEL, "--data", DATA, cwd=place)
+    assert done.returncode in {0, 1}, done.stderr  # whether so small a network keeps to half a point is left to chance
+    assert (place / "runs/mine/artifacts/litert/model.tflite").is_file()
+
+
 def test_a_model_is_trained(place: Path) -> None:
     done = run(
         "train", "zoo:resnet8", "--data", "digits(size=16)", "--out", "net", "--epochs", 1, "--form=x", cwd=place
@@ -127,6 +145,10 @@ def test_no_space_on_the_disk_is_told_and_leaves_nothing_half_written(place: Pat
     ("arguments", "told"),
     [
         (["compress", "none.yaml"], ["none.yaml", "No such file"]),
+        (["compress", "smal", "--model", MODEL], ["smal", "balanced, small"]),
+        (["compress", "small"], ["small", "give --model"]),
+        (["recipes", "smal"], ["did you mean 'small'?"]),
+        (["steps", "prune.chanels"], ["did you mean 'prune.channels'?"]),
         (["compress", "typo.yaml"], ["typo.yaml, line 4", "'stps'", "did you mean 'steps'?"]),
         (["check", "zoo:mobilenet_v3"], ["mobilenet_v3", "did you mean 'mobilenet_v2'?"]),
         (["check", MODEL, "--shape", "1;8"], ["--shape", "3,224,224"]),

@@ -70,6 +70,14 @@ def test_it_says_what_the_report_says(report, page):
         assert text.replace("\N{NO-BREAK SPACE}", " ") in words, text
 
 
+def test_invariants_are_told_with_their_step(report, page):
+    held = replace(report.stages[2], invariants={"scale": 3, "sparsity": 1})
+    text = page(replace(report, stages=(*report.stages[:2], held, report.stages[3]))).words()
+    assert "✓ 3 scales, 1 sparsity mask" in text
+    assert "Looked at after it, and all hold: 3 scales, 1 sparsity mask." in text
+    assert "Looked at after it" not in page(report).words()
+
+
 def test_all_requirements_met(report, page):
     met = replace(report, requirements=tuple(replace(r, met=True, shortfall=0) for r in report.requirements[:1]))
     assert "It is met." in page(met).words()

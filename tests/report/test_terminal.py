@@ -90,3 +90,14 @@ def test_names_are_not_markup_and_send_no_escapes(report, hostile):
 
 def test_an_empty_report_has_its_name():
     assert shown(Report(name="empty", created="", paring="0.1.0")) == "empty · paring 0.1.0\n"
+
+
+def test_invariants_that_hold_are_counted_step_by_step(report):
+    held = {"shape": 12, "sparsity": 1, "rank": 8}
+    stages = [replace(stage, invariants=held if stage.name.startswith("02") else {}) for stage in report.stages]
+    lines = shown(replace(report, stages=tuple(stages)), 200).splitlines()
+    (heading,) = [line for line in lines if "invariants that hold" in line]
+    at = lines.index(heading)
+    told = " ".join(line.split("  ")[-1].strip() for line in lines[at + 1 :] if line.strip())
+    assert "12 shapes 1 sparsity mask 8 ranks" in " ".join(told.split())
+    assert "invariants" not in shown(report, 200)

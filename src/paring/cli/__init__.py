@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from paring.cli import bench, check, compress, diagnose, doctor, evaluate, inspect, report, sensitivity, train
+from paring.cli import (
+    bench,
+    check,
+    compress,
+    diagnose,
+    doctor,
+    evaluate,
+    inspect,
+    recipes,
+    report,
+    sensitivity,
+    steps,
+    train,
+)
 from paring.core.errors import ParingError
 
 app = typer.Typer(
@@ -14,7 +27,20 @@ app = typer.Typer(
     add_completion=False,
     help="Pare a trained network down until it fits the device, and prove that it does.",
 )
-for command in (compress, train, check, inspect, evaluate, diagnose, sensitivity, bench, report, doctor):
+for command in (
+    compress,
+    recipes,
+    steps,
+    train,
+    check,
+    inspect,
+    evaluate,
+    diagnose,
+    sensitivity,
+    bench,
+    report,
+    doctor,
+):
     command.add(app)
 
 

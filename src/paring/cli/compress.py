@@ -11,7 +11,11 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def compress(
-        recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+        recipe: Annotated[str, typer.Argument(help="A recipe in YAML, or one of those that `paring recipes` lists.")],
+        model: Annotated[str | None, typer.Option(help="Instead of the recipe's, and of its weights.")] = None,
+        data: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
+        weights: Annotated[Path | None, typer.Option(help="Instead of the recipe's.")] = None,
+        device: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
         out: Annotated[
             Path | None, typer.Option(help="Run directory; runs/ and the recipe's name if left out.")
         ] = None,
@@ -27,7 +31,9 @@ def add(app: typer.Typer) -> None:
         from paring import api, report
         from paring.cli.show import Shown
 
-        result = api.compress(recipe, out=out, seed=seed, progress=Shown())
+        result = api.compress(
+            recipe, model=model, data=data, weights=weights, device=device, out=out, seed=seed, progress=Shown()
+        )
         console = Console()
         console.print(report.table(result.report))
         for target, path in result.artifacts.items():

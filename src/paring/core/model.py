@@ -197,3 +197,8 @@ class Model:
     def quantized(self) -> bool:
         """Whether a step has fixed scales that an exported file must carry."""
         return any(invariant.kind == "scale" for invariant in self.invariants)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its weights are numbers of few bits already, with `scale`s or as `codes`, and may not change."""
+        return any(invariant.kind in {"scale", "codes"} for invariant in self.invariants)

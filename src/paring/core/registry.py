@@ -26,6 +26,10 @@ class Registry:
         """Every name, sorted."""
         return tuple(sorted(self._entries))
 
+    def extra_of(self, name: str) -> str:
+        """The extra that installs what the thing called `name` imports; empty for none."""
+        return self._extras.get(name, "")
+
     def load(self, name: str) -> Any:
         """The thing called `name`.
 

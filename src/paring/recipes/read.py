@@ -10,35 +10,48 @@ from pydantic import BaseModel, ValidationError
 from paring.core import atomic
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json
+from paring.recipes import library
 from paring.recipes.recipe import Lines, Recipe
 
 Path_ = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 
 
-def read(source: Recipe | Mapping[str, Json] | str | Path) -> tuple[Recipe, Lines]:
-    """A recipe from a YAML file, a dictionary, or as it is; with the lines of its parts.
+def read(source: Recipe | Mapping[str, Json] | str | Path, **given: Json) -> tuple[Recipe, Lines]:
+    """A recipe from a YAML file, the library, a dictionary, or as it is; with the lines of its parts.
+
+    Args:
+        source: a path, a name of the library, the recipe as data, or a recipe.
+        given: keys whose values count instead of the recipe's, where they are not None. Another `model` does not take
+            the recipe's weights.
 
     Raises:
         ParingError: no such file, not YAML, an unknown or repeated key, a value of the wrong kind.
     """
+    given = {name: value for name, value in given.items() if value is not None}
+    if "model" in given:
+        given.setdefault("weights", None)
     if isinstance(source, Recipe):
-        return source, Lines()
-    if isinstance(source, Mapping):
-        lines = Lines()
-        return validated(Recipe, dict(source), lines), lines
+        return (validated(Recipe, {**source.as_json(), **given}, Lines()) if given else source), Lines()
+    data, lines = (dict(source), Lines()) if isinstance(source, Mapping) else _load(source)
+    return validated(Recipe, {**data, **given} if isinstance(data, dict) else data, lines), lines
+
+
+def _load(source: str | Path) -> tuple[Any, Lines]:
+    """What a file says, or a recipe of the library of that name."""
     path = Path(source)
+    if str(source) in library.names() and not path.exists():
+        data, numbers = _parse(library.text(str(source)), str(source))
+        return data, Lines(str(source), numbers)
+    hint = f"name a recipe file, e.g. recipe.yaml, or a recipe that is there: {', '.join(library.names())}"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ParingError(
-            f"cannot be read: {error.strerror}", str(path), "name a recipe file, e.g. recipe.yaml"
-        ) from error
+        raise ParingError(f"cannot be read: {error.strerror}", str(path), hint) from error
     except UnicodeDecodeError as error:
-        raise ParingError("is not a text file", str(path), "name a recipe file, e.g. recipe.yaml") from error
+        raise ParingError("is not a text file", str(path), hint) from error
     data, numbers = _parse(text, str(path))
-    lines = Lines(str(path), numbers)
-    return validated(Recipe, data, lines), lines
+    return data, Lines(str(path), numbers)
 
 
 def write(recipe: Recipe, path: Path) -> None:
@@ -68,7 +81,10 @@ def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
             raise UnknownName.of("key", str(path[-1]), _fields(kind, tuple(first["loc"])[:-1]), where=where) from error
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        raise ParingError(f"{name}: {message}{got}", where, "see the recipe's page in the documentation") from error
+        remedy = "see the recipe's page in the documentation"
+        if kind is Recipe and not got and path[0] in {"model", "data"}:  # as recipes of the library leave them to you
+            remedy = f"give --{path[0]}, or add {path[0]}: … to the recipe"
+        raise ParingError(f"{name}: {message}{got}", where, remedy) from error
 
 
 def _as_written(loc: Path_) -> Path_:

@@ -3,7 +3,7 @@
 from paring.report.document import Report, Requirement, Stage
 from paring.report.page import write_html
 from paring.report.serialize import read_json, write_json
-from paring.report.sheet import Bars, Sheet, write_sheet
+from paring.report.sheet import Bars, Sheet, write_findings, write_sheet
 from paring.report.terminal import table
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Stage",
     "read_json",
     "table",
+    "write_findings",
     "write_html",
     "write_json",
     "write_sheet",

@@ -19,6 +19,7 @@ class Stage:
         changed: one line on what the step did.
         config: the options, resolved.
         skipped: layers that were left as they were, each with the reason.
+        invariants: kind -> how many of what steps so far won were looked at after this one; all of them hold.
         seconds: time the work took; None if it was not timed.
         cached: whether the stage was taken from an earlier run.
         files: what the stage wrote, relative to the run directory.
@@ -29,6 +30,7 @@ class Stage:
     changed: str = ""
     config: Mapping[str, Json] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    invariants: Mapping[str, int] = field(default_factory=dict)
     seconds: float | None = None
     cached: bool = False
     files: tuple[str, ...] = ()

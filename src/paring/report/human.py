@@ -1,10 +1,12 @@
 """Numbers and names as people read them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from math import floor, log10
 
 _BINARY = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
 _DECIMAL = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+_INVARIANTS = {"codes": "stored weight", "sparsity": "sparsity mask"}  # else the kind itself
 
 
 def size(value: float) -> str:
@@ -70,6 +72,12 @@ def parts(value: float, unit: str, spread: float | None = None) -> tuple[str, st
         return _rounded(value, 4 if unit == "%" else 3), "" if spread is None else "0", unit
     decimals = min(max(0, 1 - floor(log10(abs(spread)))), 2 if unit == "%" else 6)
     return f"{value:.{decimals}f}", f"{spread:.{decimals}f}", unit
+
+
+def invariants(held: Mapping[str, int]) -> str:
+    """What was looked at and holds: `12 shapes, 3 sparsity masks`."""
+    names = {kind: _INVARIANTS.get(kind, kind.replace("_", " ")) for kind in held}
+    return ", ".join(f"{number} {names[kind]}{'s'[: number != 1]}" for kind, number in held.items())
 
 
 def printable(text: str) -> str:

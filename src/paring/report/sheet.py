@@ -1,5 +1,6 @@
 """One table with a plot above it, as an HTML page that opens offline."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -11,6 +12,8 @@ from markupsafe import Markup
 
 from paring.core import atomic
 from paring.core.errors import MissingExtra
+from paring.core.model import Json
+from paring.core.step import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,16 @@ class Sheet:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     bars: Bars
+
+
+def write_findings(folder: Path, name: str, data: Json, sheet: Sheet, progress: Progress) -> None:
+    """Writes `NAME.json` and, where Plotly is installed, `NAME.html`."""
+    with atomic.write(folder / f"{name}.json") as draft:
+        draft.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        write_sheet(sheet, folder / f"{name}.html")
+    except MissingExtra as error:
+        progress.note(f"no {name}.html: {error}")
 
 
 def write_sheet(sheet: Sheet, path: Path) -> Path:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from paring.core.record import Record
 from paring.report.document import Report, Requirement, is_guess, is_slower
-from paring.report.human import budget, printable, quantity
+from paring.report.human import budget, invariants, printable, quantity
 from paring.report.metrics import label
 
 _MET, _MISSED = "green", "bold red"
@@ -84,6 +84,9 @@ def _columns(report: Report) -> Iterator[_Column]:
         cells = tuple(_cell(report.find(stage.name, metric)) for stage in report.stages)
         if any(cells):
             yield _Column("ratio" if metric == "latency_ratio" else label(metric), cells)
+    held = tuple(Text("\n".join(map(printable, invariants(stage.invariants).split(", ")))) for stage in report.stages)
+    if any(held):
+        yield _Column("invariants that hold", held)
 
 
 def _cell(records: Sequence[Record]) -> Text:

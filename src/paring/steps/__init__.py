@@ -1,5 +1,7 @@
 """Techniques. A step is a function from a model to a new model; one method, one file."""
 
+from collections import Counter
+
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.registry import Registry
@@ -62,8 +64,12 @@ INVARIANTS = Registry(
 )
 
 
-def keep_invariants(model: Model) -> None:
-    """Raises ParingError if the model broke what an earlier step won, naming step, layer and what became of it."""
+def keep_invariants(model: Model) -> dict[str, int]:
+    """How many invariants of each kind were looked at; all of them hold.
+
+    Raises:
+        ParingError: the model broke what an earlier step won; it names step, layer and what became of it.
+    """
     broken = [
         f"{invariant.layer}: {problem}"
         for invariant in model.invariants
@@ -75,3 +81,4 @@ def keep_invariants(model: Model) -> None:
             model.history[-1].step,
             "change the order of the steps, or report this as a fault of the step",
         )
+    return dict(Counter(invariant.kind for invariant in model.invariants))

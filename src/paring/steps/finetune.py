@@ -18,7 +18,7 @@ class Finetune:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Layers with weights that training changes."""
-        reason = "a quantized model cannot be trained" if model.quantized else None
+        reason = "a quantized model cannot be trained" if model.fixed else None
         found: dict[str, str | None] = {}
         for name, parameter in model.module.named_parameters():
             frozen = None if parameter.requires_grad else "its weights are frozen (requires_grad)"
@@ -40,7 +40,7 @@ def trained(step: str, model: Model, config: RecoverConfig, context: Context) ->
     Raises:
         ParingError: the model is quantized, does not fit the task, or the training diverges.
     """
-    if model.quantized:
+    if model.fixed:
         raise ParingError(
             "a quantized model cannot be trained: its scales are fixed and its rounding has no gradient",
             step,

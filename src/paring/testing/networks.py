@@ -100,3 +100,41 @@ class TransformerNetwork(nn.Module):
 def transformer_network() -> nn.Module:
     """A `TransformerNetwork`."""
     return TransformerNetwork()
+
+
+class Residual(nn.Module):
+    """A convolution with a path around it, so that the block could go."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many channels as there were."""
+        found: Tensor = x + self.norm(self.convolution(x)).relu()
+        return found
+
+
+class ResidualNetwork(nn.Module):
+    """Something for every step on convolutions and linear layers: three residual blocks, and two linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.blocks = nn.Sequential(*(Residual(16) for _ in range(3)))
+        self.hidden = nn.Linear(16, 32)
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        x = self.blocks(self.stem(image)).mean((2, 3))
+        logits: Tensor = self.classifier(self.hidden(x).relu())
+        return logits
+
+
+def residual_network() -> nn.Module:
+    """A `ResidualNetwork` whose batch norms have seen data."""
+    network = ResidualNetwork()
+    see_data(network)
+    return network

@@ -95,7 +95,7 @@ class DistillStudent:
         """
         from paring.train.recovery import recovered
 
-        if model.quantized:
+        if model.fixed:
             raise ParingError(
                 "a quantized model cannot become a student: its scales are fixed",
                 self.name,

@@ -109,7 +109,7 @@ class PruneBlocks:
         return {**blocks.refused, **dict.fromkeys(blocks.removable)} if blocks.removable else {}
 
     def _refuse(self, model: Model) -> None:
-        if model.quantized:
+        if model.fixed:
             raise ParingError(
                 "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
             )

@@ -121,7 +121,7 @@ class PruneChannels:
         }
 
     def _refuse(self, model: Model) -> None:
-        if model.quantized:
+        if model.fixed:
             raise ParingError(
                 "a quantized model cannot lose channels: its scales are fixed",
                 self.name,

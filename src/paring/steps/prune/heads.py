@@ -106,7 +106,7 @@ class PruneHeads:
         return {**refused, **dict.fromkeys(one.name for one in found)}
 
     def _refuse(self, model: Model) -> None:
-        if model.quantized:
+        if model.fixed:
             raise ParingError(
                 "a quantized model cannot be cut: its scales are fixed", self.name, "place it before quantization"
             )

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
-from torchao.quantization.pt2e.quantizer import (
+
+from paring.core.model import Skipped
+from paring.steps.quantize.pt2e import (
+    Q_ANNOTATION_KEY,
     FixedQParamsQuantizationSpec,
     QuantizationAnnotation,
     QuantizationSpec,
     Quantizer,
     SharedQuantizationSpec,
 )
-from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
-
-from paring.core.model import Skipped
 from paring.steps.select import Choosable
 
 aten = torch.ops.aten

@@ -170,7 +170,7 @@ def scale_holds(model: Model, invariant: Invariant) -> str | None:
 
 def refuse_quantized(model: Model, where: str) -> None:
     """Raises ParingError if an earlier step has quantized the model."""
-    if any(invariant.kind in ("scale", "codes") for invariant in model.invariants):
+    if model.fixed:
         raise ParingError("the model is quantized already", where, "keep one quantization step in the recipe")
 
 

@@ -12,13 +12,9 @@ from torch.fx import GraphModule, Node
 from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.quiet import quiet
-
-with quiet():  # torchao tells of its GPU kernels when it is imported
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
-
 from paring.steps.quantize.annotate import WEIGHTED, Annotator, fused_activation, layer_of
 from paring.steps.quantize.observers import KnownScales
+from paring.steps.quantize.pt2e import convert_pt2e, fuse_conv_bn, fuse_linear_bn, prepare_pt2e
 
 _decomposed = torch.ops.quantized_decomposed
 _QUANTIZE = {_decomposed.quantize_per_channel.default, _decomposed.quantize_per_tensor.default}
@@ -60,8 +56,8 @@ def fold(graph: GraphModule, *, biases: bool = False) -> GraphModule:
         biases: give every layer with a weight a bias, so that a repair can write into it.
     """
     with quiet():
-        _fuse_conv_bn_(graph)
-        _fuse_linear_bn_(graph)
+        fuse_conv_bn(graph)
+        fuse_linear_bn(graph)
     for name, parameter in list(graph.named_parameters()):
         owner, _, last = name.rpartition(".")
         setattr(graph.get_submodule(owner), last, nn.Parameter(parameter.detach().clone(), requires_grad=False))

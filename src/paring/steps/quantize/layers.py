@@ -14,10 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from paring.core.errors import ParingError
 from paring.core.model import Edit, Json, Model
 from paring.core.quiet import quiet
+from paring.steps.quantize.annotate import WEIGHTED, layer_of
 from paring.steps.select import Choosable
-
-with quiet():  # torchao tells of its GPU kernels when it is imported
-    from paring.steps.quantize.annotate import WEIGHTED, layer_of
 
 EDIT = "fold_batch_norm"
 _EMBEDDING = torch.ops.aten.embedding.default

@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e.observer import MinMaxObserver, ObserverBase, PerChannelMinMaxObserver
-from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from paring.steps.quantize.annotate import Specs
 from paring.steps.quantize.calibration import Method, observer
+from paring.steps.quantize.pt2e import MinMaxObserver, ObserverBase, PerChannelMinMaxObserver, QuantizationSpec
 from paring.steps.quantize.scheme import BITS, Precision, Scheme
 
 # The smallest scale. torchao's default (float32's epsilon) and XNNPACKQuantizer's 2⁻¹² both round the weights of a weak

@@ -67,7 +67,7 @@ def acts_on(model: Model, method: Method, where: str) -> Mapping[str, str | None
 
 
 def _refuse(model: Model, where: str) -> None:
-    if model.quantized:
+    if model.fixed:
         raise ParingError(
             "a quantized model cannot be taken apart: its scales are fixed", where, "place it before quantization"
         )

@@ -79,7 +79,7 @@ def chosen(
         ParingError: the model is quantized already, or nothing is left to prune.
         UnknownName: a pattern matches no layer.
     """
-    if _quantized(model):
+    if model.fixed:
         raise ParingError(_QUANTIZED, where, "place it before the quantization step")
     there, asked = weights(model), tuple(layers)
     wanted = set(select(asked or ("*",), there, f"{where}: layers")) if there else set()
@@ -105,7 +105,7 @@ def chosen(
 
 def acts_on(model: Model, reasons: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Layer -> None where its weights can be pruned, else why not."""
-    quantized = _QUANTIZED if _quantized(model) else ""
+    quantized = _QUANTIZED if model.fixed else ""
     return {
         layer_of(one.name): quantized or one.reason or (reasons or {}).get(one.name) or None for one in weights(model)
     }
@@ -114,10 +114,6 @@ def acts_on(model: Model, reasons: Mapping[str, str] | None = None) -> dict[str,
 def layer_of(name: str) -> str:
     """What to call a tensor: its layer, where that has no other."""
     return name.removesuffix(".weight")
-
-
-def _quantized(model: Model) -> bool:
-    return any(invariant.kind in ("scale", "codes") for invariant in model.invariants)
 
 
 class _Watch(TorchFunctionMode):

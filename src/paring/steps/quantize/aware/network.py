@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
-from torchao.quantization.pt2e.observer import FixedQParamsObserver
 
 from paring.core.errors import ParingError
 from paring.steps.quantize import graph
@@ -21,6 +20,7 @@ from paring.steps.quantize.aware.lsq import LearnedActivation, LearnedWeight
 from paring.steps.quantize.aware.plain import ExtremeWeight, MovingActivation
 from paring.steps.quantize.aware.rounding import Activation, Fixed, Weight, rounded_weight
 from paring.steps.quantize.observers import KnownScales
+from paring.steps.quantize.pt2e import FixedQParamsObserver
 
 Method = Literal["plain", "lsq"]
 ACTIVATIONS: dict[str, type[MovingActivation] | type[LearnedActivation]]

@@ -2,11 +2,10 @@
 
 from typing import Any, Literal
 
-from torchao.quantization.pt2e.observer import MinMaxObserver, MovingAverageMinMaxObserver
-
 from paring.steps.quantize.calibration.entropy import EntropyObserver
 from paring.steps.quantize.calibration.mse import MseObserver
 from paring.steps.quantize.calibration.percentile import PercentileObserver
+from paring.steps.quantize.pt2e import MinMaxObserver, MovingAverageMinMaxObserver
 
 Method = Literal["minmax", "moving_average", "percentile", "entropy", "mse"]
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e.observer import MinMaxObserver
+
+from paring.steps.quantize.pt2e import MinMaxObserver
 
 BINS = 2048
 

@@ -1,0 +1,145 @@
+"""A run as a report: its stages, the verdicts on its budgets, and what a reader must not miss."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import paring
+from paring import report
+from paring.compression import Compression, Export, State, operators_in
+from paring.core.errors import MissingExtra
+from paring.core.record import Record
+from paring.core.step import Phase, Progress
+from paring.load import saved
+from paring.measure import machine
+from paring.opening import told
+from paring.recipes.quantity import Budget
+from paring.recipes.recipe import Recipe
+from paring.report.document import Report, Requirement, Stage
+from paring.steps import STEPS
+
+_NAMED = 5  # operators in float that a note names
+
+
+def document(
+    work: Compression,
+    states: Sequence[State],
+    exports: Sequence[Export],
+    records: Sequence[Record],
+    budgets: Sequence[Budget],
+) -> Report:
+    """What there is to say of a run."""
+    recipe, run = work.recipe, work.run.path
+    return Report(
+        name=run.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        paring=paring.__version__,
+        environment=machine.environment(),
+        recipe=recipe.as_json(),
+        stages=(*_steps(states, run), *_files(exports, run)),
+        records=tuple(records),
+        requirements=tuple(verdict for one in budgets for verdict in _verdicts(one, records)),
+        notes=(*_notes(recipe, records), *_in_float(exports), *told(work.task)),
+    )
+
+
+def write(found: Report, run: Path, progress: Progress) -> None:
+    """Writes `report.json` and, where Plotly is installed, `report.html`."""
+    report.write_json(found, run / "report.json")
+    try:
+        report.write_html(found, run / "report.html")
+    except MissingExtra as error:  # everything else is there: no reason to fail
+        progress.note(f"no report.html: {error}")
+
+
+def _steps(states: Sequence[State], run: Path) -> Iterator[Stage]:
+    """The baseline, and each step."""
+    yield Stage(name="baseline", title=str(states[0].model().source), cached=states[0].done.cached)
+    for state in states[1:]:
+        event = saved.last_event(state.done.path)
+        yield Stage(
+            name=state.name,
+            title=event.step,
+            changed=event.changed,
+            config=event.config,
+            skipped=event.skipped,
+            invariants=state.invariants,
+            seconds=state.done.seconds,
+            cached=state.done.cached,
+            files=_in(state.done.path, ".safetensors", run),
+        )
+
+
+def _files(exports: Sequence[Export], run: Path) -> Iterator[Stage]:
+    """The result, as a file of each target."""
+    for export in exports:
+        if export.stage.startswith("artifact:"):
+            yield Stage(
+                name=export.stage,
+                title=f"{export.target.name} file",
+                changed=f"{export.state.name} exported to {export.file.name}",
+                seconds=export.done.seconds,
+                cached=export.done.cached,
+                files=_in(export.done.path, export.target.suffix, run),
+            )
+
+
+def _in(folder: Path, suffix: str, run: Path) -> tuple[str, ...]:
+    return tuple(str(file.relative_to(run)) for file in sorted(folder.glob(f"*{suffix}")))
+
+
+def _notes(recipe: Recipe, records: Sequence[Record]) -> Iterator[str]:
+    """What a reader must not miss."""
+    if recipe.weights is None and recipe.model.partition(":")[0] in {"zoo", "torch"}:
+        yield "The weights were drawn at random or by the factory: no `weights` were given."
+    if recipe.measure.test_samples:
+        yield f"Accuracy rests on the first {recipe.measure.test_samples} test samples only, as the recipe asks."
+    yield from slower(recipe, [record for record in records if record.metric == "latency"])
+
+
+def _verdicts(wanted: Budget, records: Sequence[Record]) -> Iterator[Requirement]:
+    """A budget against each artifact."""
+    drop = wanted.name == "accuracy_drop"
+    before = next(r.value for r in records if (r.stage, r.metric) == ("baseline", "accuracy"))
+    metric = "accuracy" if drop else wanted.name
+    results = [r for r in records if r.stage.startswith("artifact:") and r.metric == metric]
+    for record in results:
+        value = before - record.value if drop else record.value
+        over = max(0.0, value - wanted.limit)
+        name = wanted.name if len(results) == 1 else f"{wanted.name} ({record.stage.removeprefix('artifact:')})"
+        yield Requirement(name=name, limit=wanted.limit, unit=wanted.unit, value=value, met=over == 0.0, shortfall=over)
+
+
+def _in_float(exports: Sequence[Export]) -> Iterator[str]:
+    """For each quantized result the operators that it computes in float, in words."""
+    for export in exports:
+        held = operators_in(export.done.path)
+        if export.stage.startswith("artifact:") and held["quantized"] and held["in_float"]:
+            named = ", ".join(f"{kind} ({tensor})" for kind, tensor in held["in_float"][:_NAMED])
+            more = len(held["in_float"]) - _NAMED
+            yield f"{export.target.name} computes in float: {named}{f' and {more} more' if more > 0 else ''}."
+
+
+def slower(recipe: Recipe, latencies: Sequence[Record]) -> Iterator[str]:
+    """Stages that take longer than the one before; those that won nothing but zeros also where they gain nothing."""
+    sparse = [f"{n:02d}-{one.name}" for n, one in enumerate(recipe.steps, 1) if _phase(one.name) is Phase.SPARSITY]
+    ends_sparse = bool(recipe.steps) and _phase(recipe.steps[-1].name) is Phase.SPARSITY
+    previous: dict[str, Record] = {}
+    for record in latencies:
+        before = previous.get(record.device)
+        previous[record.device] = record
+        if before is None:
+            continue
+        won, spread = before.value - record.value, (record.spread or 0) + (before.spread or 0)
+        zeros = record.stage in sparse or (ends_sparse and record.stage.startswith("artifact:"))
+        if won < -spread or (zeros and won <= spread):
+            why = " Zeros are multiplied like other numbers there: what they save is the zipped size." if zeros else ""
+            yield (
+                f"{record.stage} is {'slower' if won < -spread else 'no faster'} than {before.stage} on "
+                f"{record.device}: {record.value:.3g} against {before.value:.3g} ms.{why}"
+            )
+
+
+def _phase(step: str) -> Phase:
+    found: Phase = STEPS.load(step).phase
+    return found

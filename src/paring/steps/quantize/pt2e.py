@@ -1,0 +1,41 @@
+"""What is used of torchao's PT2E, imported in one place and in silence: torchao tells of GPU kernels that it lacks."""
+
+from paring.core.quiet import quiet
+
+with quiet():
+    from torchao.quantization.pt2e.observer import (
+        FixedQParamsObserver,
+        MinMaxObserver,
+        MovingAverageMinMaxObserver,
+        ObserverBase,
+        PerChannelMinMaxObserver,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import (
+        FixedQParamsQuantizationSpec,
+        QuantizationAnnotation,
+        QuantizationSpec,
+        Quantizer,
+        SharedQuantizationSpec,
+    )
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+    from torchao.quantization.pt2e.utils import _fuse_conv_bn_ as fuse_conv_bn
+    from torchao.quantization.pt2e.utils import _fuse_linear_bn_ as fuse_linear_bn
+
+__all__ = [
+    "Q_ANNOTATION_KEY",
+    "FixedQParamsObserver",
+    "FixedQParamsQuantizationSpec",
+    "MinMaxObserver",
+    "MovingAverageMinMaxObserver",
+    "ObserverBase",
+    "PerChannelMinMaxObserver",
+    "QuantizationAnnotation",
+    "QuantizationSpec",
+    "Quantizer",
+    "SharedQuantizationSpec",
+    "convert_pt2e",
+    "fuse_conv_bn",
+    "fuse_linear_bn",
+    "prepare_pt2e",
+]
