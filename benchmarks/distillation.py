@@ -45,7 +45,7 @@ SEEDS = (0, 1, 2)
 EVERY = frozenset({"float32", "int8", "int4"})
 Steps = Sequence[tuple[str, Mapping[str, Any]]]
 
-SCRATCH: Mapping[str, Any] = {"epochs": 8, "learning_rate": 0.2, "augment": True}
+SCRATCH: Mapping[str, Any] = {"epochs": 5, "learning_rate": 0.2, "augment": True}
 TUNING: Mapping[str, Any] = {
     "epochs": 2, "batch_size": 32, "learning_rate": 1e-4, "optimizer": "adamw", "weight_decay": 0.01,
     "schedule": "cosine", "warmup": 0.1, "clip_norm": 1.0,
@@ -61,8 +61,8 @@ VISION: Mapping[str, Steps] = {
 TEXT: Mapping[str, Steps] = {
     "soft targets and hidden states": [THREE, ("distill", {**TUNING, **SOFT, "features": ["hidden_cosine"]})],
     "labels alone": [THREE, ("finetune", TUNING)],
-    "embedding of rank 112, soft targets and hidden states": [
-        ("factorize.svd", {"only": ["@embedding"], "rank": 112, "keep": ["*position*", "*token_type*"]}),
+    "embedding of rank 104, soft targets and hidden states": [
+        ("factorize.svd", {"only": ["@embedding"], "rank": 104, "keep": ["*position*", "*token_type*"]}),
         THREE,
         ("distill", {**TUNING, **SOFT, "features": ["hidden_cosine"]}),
     ],
