@@ -42,13 +42,13 @@ def test_every_second_layer_of_six_teaches_one_of_three():
 
 
 class Stages(nn.Module):
-    def __init__(self, depths):
+    def __init__(self, depths, width=4):
         super().__init__()
         self.stages = nn.ModuleList()
         for stage, depth in enumerate(depths):
             for block in range(depth):
-                first = 1 if stage == block == 0 else 4
-                self.stages.append(nn.Conv2d(first, 4, 3, stride=1 if block else 2, padding=1))
+                first = 1 if stage == block == 0 else width
+                self.stages.append(nn.Conv2d(first, width, 3, stride=1 if block else 2, padding=1))
 
     def forward(self, x):
         for block in self.stages:
@@ -57,7 +57,7 @@ class Stages(nn.Module):
 
 
 def test_blocks_are_paired_within_their_resolution():
-    found = paired(LayerPoints(), "auto", images(Stages([1, 2])), images(Stages([3, 2])), "hints")
+    found = paired(LayerPoints(), "auto", images(Stages([1, 2])), images(Stages([3, 2], width=6)), "hints")
     assert names(found) == [("stages.0", "stages.2"), ("stages.1", "stages.3"), ("stages.2", "stages.4")]
     by_depth_alone = paired(LayerPoints(), "depth", images(Stages([1, 2])), images(Stages([1, 5])), "hints")
     assert names(by_depth_alone) == [("stages.0", "stages.1"), ("stages.1", "stages.3"), ("stages.2", "stages.5")]
