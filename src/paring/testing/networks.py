@@ -170,13 +170,13 @@ class HybridNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-        self.local = nn.Conv2d(16, 16, 3, padding=1)
+        self.blocks = nn.Sequential(Residual(16), Residual(16))
         self.layers = nn.Sequential(*(AttentionLayer(16) for _ in range(3)))
         self.classifier = nn.Linear(16, 10)
 
     def forward(self, image: Tensor) -> Tensor:
         """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
-        x = self.local(self.stem(image)).relu().flatten(2).transpose(1, 2)
+        x = self.blocks(self.stem(image)).flatten(2).transpose(1, 2)
         logits: Tensor = self.classifier(self.layers(x).mean(1))
         return logits
 
