@@ -50,6 +50,7 @@ bench: setup
 	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
 	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python benchmarks/sentences.py --checkpoint runs/minilm.safetensors
+	$(BIN)/python benchmarks/library.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
 
 # Neural Compressor wants numpy 1, and gets an environment of its own

@@ -2,11 +2,11 @@
 
     python benchmarks/library.py [--recipe small] [--checkpoint minilm.safetensors] [--samples 500]
 
-MobileNetV2-0.5 on Fashion-MNIST (the checkpoint of checkpoints/), each recipe as `paring compress NAME` runs it, seed 0;
-`fast-nlp` on all-MiniLM-L6-v2 fine-tuned on `reviews` (benchmarks/text.py says how), 64 tokens, if `--checkpoint` names
-it. Accuracy over the whole test split, in LiteRT; the latencies of the files of one network are interleaved in one run,
-one sample, one thread. What is in runs/library is not done again. No recipe was tuned on these test splits: their options
-are those that docs/ chose on validation splits.
+MobileNetV2-0.5 on Fashion-MNIST (the one in checkpoints/), each recipe as `paring compress NAME` runs it, seed 0; with
+`--checkpoint` also `fast-nlp` on all-MiniLM-L6-v2 fine-tuned on `reviews` (benchmarks/text.py says how), 64 tokens.
+Accuracy over the whole test split, in LiteRT; the latencies of the files of one network are interleaved in one run, one
+sample, one thread. What is in runs/library is not done again. No recipe was tuned on these test splits: options are
+those that docs/ chose on validation splits.
 """
 
 import argparse

@@ -138,3 +138,51 @@ def residual_network() -> nn.Module:
     network = ResidualNetwork()
     see_data(network)
     return network
+
+
+class AttentionLayer(nn.Module):
+    """Self-attention of four heads, and a feed-forward layer, each with a path around it."""
+
+    def __init__(self, features: int, num_heads: int = 4) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(features)
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(features, features) for _ in range(3))
+        self.o_proj = nn.Linear(features, features)
+        self.fc1, self.fc2 = nn.Linear(features, 2 * features), nn.Linear(2 * features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (batch, tokens, features), as it was."""
+        given = self.norm(x)
+        q, k, v = (
+            layer(given).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        shares = (q @ k.transpose(2, 3) * q.shape[3] ** -0.5).softmax(3)
+        x = x + self.o_proj((shares @ v).transpose(1, 2).flatten(2))
+        found: Tensor = x + self.fc2(self.fc1(x).relu())
+        return found
+
+
+class HybridNetwork(nn.Module):
+    """Something for steps on attention beside something for those on convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.blocks = nn.Sequential(Residual(16), Residual(16))
+        self.layers = nn.Sequential(*(AttentionLayer(16) for _ in range(3)))
+        self.classifier = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32, shape (batch, 1, 8, 8) -> (batch, 10)."""
+        x = self.blocks(self.stem(image)).flatten(2).transpose(1, 2)
+        logits: Tensor = self.classifier(self.layers(x).mean(1))
+        return logits
+
+
+def hybrid_network() -> nn.Module:
+    """A `HybridNetwork` whose batch norm has seen data."""
+    network = HybridNetwork()
+    see_data(network)
+    return network
