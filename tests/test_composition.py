@@ -46,6 +46,13 @@ class Trial:
 
 
 TRIALS: dict[str, Trial] = {
+    "distill": Trial({**TRAIN, "features": ["hidden_cosine"]}),
+    "distill.student": Trial({"layers": 2}, second={"layers": 1}),
+    "factorize.cp": Trial({"rank": 4, "samples": 8, "only": ["blocks.0"]}, second={"only": ["blocks.*"]}),
+    "factorize.svd": Trial(
+        {"rank": 4, "samples": 8, "only": ["@linear"], "keep": LAST}, second={"only": LAST, "keep": []}
+    ),
+    "factorize.tucker": Trial({"rank": 8, "samples": 8, "only": ["blocks.0"]}, second={"only": ["blocks.*"]}),
     "finetune": Trial(TRAIN),
     "prune.blocks": Trial({"count": 1, "samples": 8}),
     "prune.channels": Trial({"macs": 0.7, "samples": 8, "round_to": 4}),
