@@ -5,7 +5,7 @@ layers, and samples and steps so few that it takes no second.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,18 @@ class Trial:
         options: of the step.
         second: options besides, where it stands behind a step of its own phase, so that something is left to it.
         attention: whether it wants a transformer.
+        hybrid: options besides, where the other step wants a transformer.
     """
 
     options: Mapping[str, Any]
-    second: Mapping[str, Any] | None = None
+    second: Mapping[str, Any] = field(default_factory=dict)
     attention: bool = False
+    hybrid: Mapping[str, Any] = field(default_factory=dict)
 
 
 TRIALS: dict[str, Trial] = {
     "distill": Trial({**TRAIN, "features": ["hidden_cosine"]}),
-    "distill.student": Trial({"layers": 2}, second={"layers": 1}),
+    "distill.student": Trial({"layers": 2}, second={"layers": 1}, hybrid={"layers": [0, 2]}),
     "factorize.cp": Trial({"rank": 4, "samples": 8, "only": ["blocks.0"]}, second={"only": ["blocks.*"]}),
     "factorize.svd": Trial(
         {"rank": 4, "samples": 8, "only": ["@linear"], "keep": LAST}, second={"only": LAST, "keep": []}
@@ -95,8 +97,11 @@ def trial(name: str) -> Trial:
 
 def configured(name: str, behind: str = "") -> tuple[Step, Any]:
     step: Step = STEPS.load(name)()
+    one = trial(name)
     own_phase = bool(behind) and STEPS.load(behind).phase is step.phase
-    return step, step.Config.model_validate({**trial(name).options, **((own_phase and trial(name).second) or {})})
+    among_others = bool(behind) and trial(behind).attention
+    more = [one.options, one.second if own_phase else {}, one.hybrid if among_others else {}]
+    return step, step.Config.model_validate({key: value for part in more for key, value in part.items()})
 
 
 def applied(name: str, model: Model, attention: bool, folder: Path, behind: str = "") -> Model:

@@ -106,13 +106,14 @@ class Spread:
         }
         with self._context.progress.bar("sensitivity", len(plan)) as advance:
             for name, ranks in plan:
+                own = module.get_submodule(name)
                 try:
-                    module.set_submodule(name, self._factors(name, ranks))
+                    module.set_submodule(name, copy.deepcopy(self._factors(name, ranks)))
                     points[name][self._layers[name].cost(ranks).parameters] = losses(module)
                 except NoFactors:
                     pass
                 finally:
-                    module.set_submodule(name, self._layers[name].module)
+                    module.set_submodule(name, own)
                 advance(1, name)
         return {name: self._curve(name, points[name]) for name in self._layers}
 

@@ -1,29 +1,34 @@
 """Four factors: fewer channels, the kernel down and across for each of them alone, all channels again.
 
 Lebedev et al. 2015, "Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition", arXiv:1412.6553,
-equation 3: W[o,i,h,w] ≈ Σ_r O[o,r] I[i,r] H[h,r] A[w,r], by alternating least squares (TensorLy). A best approximation
-need not exist: components can grow without bound and cancel (de Silva and Lim 2008, arXiv:math/0607647); such fits, and
-those that have not settled, are not taken. With data the input side is whitened and the output side fitted at the end.
+W[o,i,h,w] ≈ Σ_r O[o,r] I[i,r] H[h,r] A[w,r], by alternating least squares (TensorLy). A best approximation need not
+exist: components can grow without bound and cancel (de Silva and Lim 2008, arXiv:math/0607647). A ridge keeps them from
+it on the way, and is taken off for the last sweeps; fits that have not settled, or whose components cancel all the
+same, are not taken. With data the input side is whitened. The output side is fitted once more at the end.
 """
 
-import warnings
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from paring.steps.factorize.low_rank import vbmf
 from paring.steps.factorize.low_rank.factors import Convolution, Factor, Layout, convolution
-from paring.steps.factorize.low_rank.kernels import bias_of, refusal
+from paring.steps.factorize.low_rank.kernels import bias_of, refusal, unwarned
 from paring.steps.factorize.low_rank.metric import Metric, fit
 from paring.steps.factorize.low_rank.split import NoFactors, Ranks, Split, multiples
 
 _STARTS = 3  # the singular vectors, then chance
-_SWEEPS = 300
-_SETTLED = 1e-5  # the most that the relative error still falls in a sweep at the end
+_SWEEPS, _POLISH = 300, 20  # at most: with the ridge, and without
+_SETTLED = 1e-4  # of the norm: that the error falls by less in a sweep ends them
+_RIDGE = 1e-3  # of a weight whose norm is 1
 _SWOLLEN = 100.0  # the components' energies together, as a multiple of the weight's: more is degenerate
+
+Components = tuple[NDArray[np.float64], list[NDArray[np.float64]]]
+"""Weights, and factor matrices of unit columns."""
 
 
 class Cp:
@@ -88,8 +93,7 @@ class _Kernel:
         reads = first.T
         for one in along:
             reads = torch.einsum("r...,hr->r...h", reads, one)
-        if self._metric.full is not None:
-            last = fit(self._weight.flatten(1), reads.flatten(1), self._metric.full)
+        last = fit(self._weight.flatten(1), reads.flatten(1), self._metric.full)
         kernels = [
             one.T.reshape(-1, 1, *[len(one) if axis == place else 1 for place in range(spaces)])
             for axis, one in enumerate(along)
@@ -121,56 +125,66 @@ class _Kernel:
         return self._fits[rank]
 
 
-def settled(tensor: Any, rank: int, seed: int) -> tuple[list[Tensor], float]:
-    """Factor matrices, the weights in the first of them, and the relative error, of the best of a few starts that ends.
+def settled(tensor: NDArray[np.float64], rank: int, seed: int) -> tuple[list[Tensor], float]:
+    """Factor matrices, the weights in the first of them, and the error as a share of the norm.
 
     Args:
-        tensor: float64.
+        tensor: not 0.
         rank: of the decomposition.
         seed: of the starts by chance.
 
     Raises:
-        NoFactors: none ended in a fit.
+        NoFactors: no start ends in a fit.
     """
+    norm, why = float(np.linalg.norm(tensor)), ""
+    for start in range(_STARTS):
+        try:
+            found = _sweeps(tensor / norm, rank, "random" if start else "svd", seed + start)
+        except NoFactors as reason:
+            why = str(reason)
+            continue
+        weights, factors = min(found, key=lambda one: _error(tensor / norm, one))
+        scaled = [factors[0] * weights * norm, *factors[1:]]
+        return [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], _error(
+            tensor / norm, (weights, factors)
+        )
+    raise NoFactors(f"CP does not converge at rank {rank}: {why}")
+
+
+def _sweeps(tensor: NDArray[np.float64], rank: int, init: Any, seed: int) -> list[Components]:
+    """Components with the ridge and, where they are sound, without it."""
     from tensorly.decomposition import parafac
 
-    norm, why = float(np.linalg.norm(tensor)), ""
-    if norm == 0:
-        raise NoFactors("its weight is 0")
-    best: tuple[list[Tensor], float] | None = None
-    for start in range(_STARTS):
-        errors: list[float] = []
-        init = "random" if start else "svd"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                weights, factors = parafac(
-                    tensor / norm, rank, n_iter_max=_SWEEPS, init=init, tol=1e-7, normalize_factors=True,
-                    random_state=seed + start, callback=lambda _, error, errors=errors: errors.append(float(error)),
-                )  # fmt: skip
-        except np.linalg.LinAlgError as fault:
-            why = f"the components became alike ({fault})"
-            continue
-        error = relative_error(tensor / norm, weights, factors)
-        energy = float(np.square(weights).sum() * 1.0)
-        if not np.isfinite(error) or error > 1 + 1e-9:
-            why = "the sweeps diverged"
-        elif energy > _SWOLLEN:
-            why = f"the components cancel each other, {energy:.0f} times the weight's energy"
-        elif len(errors) > 1 and errors[-2] - errors[-1] > _SETTLED:
-            why = f"the error still fell after {_SWEEPS} sweeps"
-        elif best is None or error < best[1]:
-            scaled = [factors[0] * weights * norm, *factors[1:]]
-            best = [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], error
-        if best is not None and start == 0:
-            break
-    if best is None:
-        raise NoFactors(f"CP does not converge at rank {rank}: {why}")
-    return best
+    errors: list[float] = []
+    options = {"normalize_factors": True, "random_state": seed}
+    try:
+        with unwarned():
+            first: Components = parafac(
+                tensor, rank, _SWEEPS, init, tol=_SETTLED, l2_reg=_RIDGE, **options,
+                callback=lambda _, error: errors.append(float(error)),
+            )  # fmt: skip
+            polished: Components = parafac(
+                tensor, rank, _POLISH, (first[0].copy(), [one.copy() for one in first[1]]), tol=1e-9, **options
+            )
+    except np.linalg.LinAlgError as fault:
+        raise NoFactors(f"components became alike ({fault})") from fault
+    if not np.isfinite(_error(tensor, first)):
+        raise NoFactors("the sweeps diverged")
+    if errors[-2] - errors[-1] > _SETTLED:
+        raise NoFactors(f"the error still fell after {_SWEEPS} sweeps")
+    if (energy := _energy(first)) > _SWOLLEN:
+        raise NoFactors(f"components cancel each other, at {energy:.0f} times the weight's energy")
+    sound = np.isfinite(_error(tensor, polished)) and _energy(polished) <= _SWOLLEN
+    return [first, polished] if sound else [first]
 
 
-def relative_error(tensor: Any, weights: Any, factors: Any) -> float:
+def _energy(components: Components) -> float:
+    return float(np.square(components[0]).sum())
+
+
+def _error(tensor: NDArray[np.float64], components: Components) -> float:
     """Of the sum of components, as a share of the norm."""
+    weights, factors = components
     parts = factors[0] * weights
     for one in factors[1:]:
         parts = np.einsum("...r,nr->...nr", parts, one)

@@ -1,5 +1,9 @@
 """What the methods for kernels have in common."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from paring.steps.factorize.low_rank.factors import Convolution
@@ -12,6 +16,14 @@ def refusal(layer: nn.Module) -> str:
     if all(size == 1 for size in layer.kernel_size):
         return "its kernel is a single place: factorize.svd does for it"
     return ""
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """TensorLy warns of what is judged by its results here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def bias_of(layer: nn.Module) -> Tensor | None:

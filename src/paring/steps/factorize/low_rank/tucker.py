@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from paring.steps.factorize.low_rank import vbmf
 from paring.steps.factorize.low_rank.factors import Convolution, Factor, Layout, convolution
-from paring.steps.factorize.low_rank.kernels import bias_of, refusal
+from paring.steps.factorize.low_rank.kernels import bias_of, refusal, unwarned
 from paring.steps.factorize.low_rank.metric import PLAIN, Metric, principal
-from paring.steps.factorize.low_rank.split import Ranks, Split, multiples
+from paring.steps.factorize.low_rank.split import NoFactors, Ranks, Split, multiples, told
 
 
 class Tucker:
@@ -37,7 +37,7 @@ class _Kernel:
         self._layer, self._metric = layer, metric
         self._weight = layer.weight.detach().double()
         outputs, inputs = self._weight.shape[:2]
-        places = self._weight[0, 0].numel()
+        places = self._places = self._weight[0, 0].numel()
         self.most: Ranks = (min(inputs, outputs * places), min(outputs, inputs * places))
 
     @cached_property
@@ -67,7 +67,7 @@ class _Kernel:
             ]
             at[lost.index(max(lost))] += 1
             found.append((sides[0][at[0]], sides[1][at[1]]))
-        return found
+        return [one for one in found if self._fit_together(one)]
 
     def kept(self, ranks: Ranks) -> float:
         """At least: what both sides lose adds up at most."""
@@ -86,6 +86,8 @@ class _Kernel:
         ]
 
     def factors(self, ranks: Ranks) -> list[Factor]:
+        if not self._fit_together(ranks):
+            raise NoFactors(f"rank {told(ranks)}: one side cannot be more than {self._places} times the other")
         sides = [self._input_side(self._whitened, ranks)]
         if self._metric is not PLAIN:
             root = self._metric.root
@@ -101,19 +103,24 @@ class _Kernel:
         biases = (None, None, bias_of(self._layer))
         return [Factor(*one) for one in zip(self.layout(ranks), weights, biases, strict=True)]
 
+    def _fit_together(self, ranks: Ranks) -> bool:
+        """Whether a core of these sides can use all of both."""
+        return max(ranks) <= self._places * min(ranks)
+
     def _input_side(self, weight: Tensor, ranks: Ranks) -> Tensor:
         """Shape (inputs, rank)."""
         from tensorly.decomposition import partial_tucker
 
         outputs, inputs = weight.shape[:2]
         whole = weight.reshape(outputs, inputs, -1).numpy()
-        (_, factors), _ = partial_tucker(whole, rank=[ranks[1], ranks[0]], modes=[0, 1], init="svd", random_state=0)
+        with unwarned():
+            (_, factors), _ = partial_tucker(whole, rank=[ranks[1], ranks[0]], modes=[0, 1], init="svd", random_state=0)
         return torch.from_numpy(factors[1].copy())
 
     def _fitted(self, side: Tensor, taken: int) -> tuple[Tensor, Tensor, Tensor]:
         """First factor, core and last factor: the best for what `side` spans of the inputs."""
         q = torch.linalg.qr(side).Q  # (inputs, rank)
-        outputs, places = len(self._weight), self._weight[0, 0].numel()
+        outputs, places = len(self._weight), self._places
         eye = torch.eye(places, dtype=q.dtype)
         if self._metric.full is not None:
             reads = torch.einsum("ia,pq->apiq", q, eye).reshape(q.shape[1] * places, -1)  # of whole patches
