@@ -50,6 +50,8 @@ bench: setup
 	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
 	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python benchmarks/sentences.py --checkpoint runs/minilm.safetensors
+	for what in train judge; do $(BIN)/python benchmarks/distillation.py $$what || exit 1; done
+	for what in train judge; do $(BIN)/python benchmarks/low_rank.py $$what || exit 1; done
 	$(BIN)/python benchmarks/library.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
 
