@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/students.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/efficientnet_lite.py
 	$(BIN)/python benchmarks/keras_door.py

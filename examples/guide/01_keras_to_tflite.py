@@ -5,7 +5,7 @@ representative inputs, restricts the operators to those of int8, and sets the ty
 TensorFlow `plain_form` takes the same way by hand: Keras on its torch backend, an exported program, observers on a
 hundred samples, int8 weights per channel, litert-torch.
 
-The network has five of MobileNetV2's inverted residual blocks, for images of 8×8 pixels. `--train` makes its
+The network has three of MobileNetV2's inverted residual blocks, for images of 8×8 pixels. `--train` makes its
 checkpoint.
 """
 
@@ -25,7 +25,7 @@ from shared import ROOT, Outcome, accuracy, digits, result, show
 from paring.core.quiet import quiet
 
 MODEL = ROOT / "checkpoints" / "keras-mobilenet_v2-digits.keras"
-BLOCKS = [(1, 16, 1), (4, 24, 2), (4, 24, 1), (4, 40, 2), (4, 40, 1)]  # expansion, channels, stride
+BLOCKS = [(1, 16, 1), (4, 24, 2), (4, 24, 1)]  # expansion, channels, stride
 
 
 def build() -> keras.Model:
@@ -42,7 +42,7 @@ def build() -> keras.Model:
         y = normed(layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(y))
         y = normed(layers.Conv2D(channels, 1, use_bias=False)(y), activate=False)
         x = layers.Add()([x, y]) if stride == 1 and x.shape[-1] == channels else y
-    x = layers.GlobalAveragePooling2D()(normed(layers.Conv2D(160, 1, use_bias=False)(x)))
+    x = layers.GlobalAveragePooling2D()(normed(layers.Conv2D(96, 1, use_bias=False)(x)))
     return keras.Model(image, layers.Dense(10, name="classifier")(x))
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from paring import load
 
 MODEL = f"keras:{ROOT / 'checkpoints' / 'keras-mobilenet_v2-digits.keras'}"
-INITIAL, FINAL, BEGIN, END, EVERY, EPOCHS = 0.5, 0.8, 0, 36, 6, 3
+INITIAL, FINAL, BEGIN, END, EVERY, EPOCHS = 0.5, 0.8, 0, 120, 12, 10
 
 
 def plain_form() -> Outcome:

@@ -36,8 +36,8 @@ def example(name: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("name", "accuracy", "size"),
     [  # least accuracy of both, %, and the largest size of paring's form beside the other
-        ("01_keras_to_tflite", 96, 0.8),
-        ("02_polynomial_pruning", 94, 1.1),
+        ("01_keras_to_tflite", 94, 0.8),
+        ("02_polynomial_pruning", 92, 1.1),
         ("03_distillation", 94, 1.15),
         ("05_evaluate_and_finetune", 97, 1.0),
     ],
@@ -80,7 +80,7 @@ def test_the_workflow_by_hand() -> None:
 
 def test_the_workflow_as_a_recipe_of_the_steps_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow = example("06_workflow")
-    there = [step for step in workflow.steps() if set(step) <= set(STEPS)]
+    there = [step for step in workflow.steps() if set(step) <= set(STEPS.names())]
     assert len(there) >= 2
     monkeypatch.setattr(workflow, "steps", lambda: there)
     found = workflow.main(tmp_path)
@@ -89,4 +89,4 @@ def test_the_workflow_as_a_recipe_of_the_steps_there_are(tmp_path: Path, monkeyp
 
 @needs("factorize.svd", "distill")
 def test_every_step_of_the_workflow_is_there() -> None:
-    assert {name for step in example("06_workflow").steps() for name in step} <= set(STEPS)
+    assert {name for step in example("06_workflow").steps() for name in step} <= set(STEPS.names())
