@@ -1,4 +1,4 @@
-"""Trainings that several benchmarks are made of: a few steps from a checkpoint each, kept in `runs/`, told in a table."""
+"""Trainings that several benchmarks are made of: a few steps from a checkpoint each, kept in `runs/`, then judged."""
 
 import json
 import shutil
