@@ -24,6 +24,21 @@ def forward(model: Model, module: nn.Module, inputs: Mapping[str, Tensor]) -> di
     return {spec.name: tensor.float() for spec, tensor in zip(model.outputs, answers, strict=True)}
 
 
+def channels_last_is_safe(module: nn.Module, device: torch.device) -> bool:
+    """Whether a network can be trained with its images' channels last in memory.
+
+    On a CPU, torch 2.13 writes past its buffers in the backward pass of a strided 1×1 convolution of so few channels.
+    """
+    return device.type != "cpu" or not any(
+        isinstance(part, nn.Conv2d)
+        and part.groups == 1
+        and part.in_channels < 8
+        and set(part.kernel_size) == {1}
+        and set(part.stride) != {1}
+        for part in module.modules()
+    )
+
+
 def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
     """Puts image-like parameters in one order in memory, in place.
 

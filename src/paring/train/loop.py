@@ -24,7 +24,7 @@ from paring.train.check import check
 from paring.train.checkpoint import Checkpoint, Position, Stateful, fingerprint
 from paring.train.config import TrainConfig
 from paring.train.evaluate import Evaluation, tally
-from paring.train.forward import forward, lay_out, placed
+from paring.train.forward import channels_last_is_safe, forward, lay_out, placed
 from paring.train.history import Epoch, Fitted
 from paring.train.interrupt import deferred_interrupt
 from paring.train.objective import Objective, TaskLoss
@@ -123,7 +123,8 @@ class _Training:
         self.total = config.length(self.per_epoch)
 
         self.module = copy.deepcopy(model.module).to(accelerator.device)
-        if config.channels_last:
+        self.channels_last = config.channels_last and channels_last_is_safe(self.module, accelerator.device)
+        if self.channels_last:
             lay_out(self.module, torch.channels_last)
         # Alone it stays bare: Accelerate would leave a mark on the module that is returned.
         self.wrapped = accelerator.prepare_model(self.module) if accelerator.num_processes > 1 else self.module
@@ -210,7 +211,7 @@ class _Training:
     def _update(self, batch: Batch) -> None:
         """One step of the optimizer."""
         config, device = self.config, self.accelerator.device
-        inputs = placed(batch.inputs, device, config.channels_last)
+        inputs = placed(batch.inputs, device, self.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             outputs = forward(self.model, self.wrapped, inputs)
         loss = self.objective(Batch(inputs, batch.targets.to(device, non_blocking=True), batch.samples), outputs)
