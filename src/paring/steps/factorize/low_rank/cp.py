@@ -143,11 +143,9 @@ def settled(tensor: NDArray[np.float64], rank: int, seed: int) -> tuple[list[Ten
         except NoFactors as reason:
             why = str(reason)
             continue
-        weights, factors = min(found, key=lambda one: _error(tensor / norm, one))
+        error, (weights, factors) = min(((_error(tensor / norm, one), one) for one in found), key=lambda one: one[0])
         scaled = [factors[0] * weights * norm, *factors[1:]]
-        return [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], _error(
-            tensor / norm, (weights, factors)
-        )
+        return [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], error
     raise NoFactors(f"CP does not converge at rank {rank}: {why}")
 
 
