@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "core": (("torch", "torch"), ("safetensors", "safetensors")),
     "train": (("accelerate", "accelerate"),),
     "prune": (("torch-pruning", "torch_pruning"), ("scipy", "scipy.optimize")),
+    "factorize": (("tensorly", "tensorly.decomposition"), ("scipy", "scipy.optimize")),
     "images": (("pillow", "PIL.Image"),),
     "digits": (("scikit-learn", "sklearn"),),
     "quantize": (("torchao", "torchao.quantization.pt2e.quantize_pt2e"),),

@@ -246,14 +246,20 @@ _TRAIN = "recover: {steps: 4, batch_size: 16}"
         ("prune.nm: {n: 4, m: 2}", ["n=4 of m=2", "n below m"]),
         ("prune.nm: {m: 7}", ["no layer is left to prune", "no multiple of 7"]),
         ("prune.movement: {sparsity: 0.5, " + _TRAIN.replace("steps", "stepps") + "}", ["stepps", "did you mean"]),
+        ("factorize.svd: {rank: 4, energy: 0.9}", ["exactly one of", "energy and rank"]),
+        ("factorize.svd: {rank: 64}", ["no layer is worth taking apart", "rank 64 is over the"]),
+        ("factorize.svd: {rank: 2, only: [steem]}", ["no layer is called 'steem'", "did you mean 'stem'?"]),
+        ("factorize.svd: {macs: 0.01, round_to: 1}", ["the lowest ranks come to", "times as much"]),
+        ("factorize.tucker: {rank: [2, 2, 2]}", ["rank", "valid integer"]),
+        ("factorize.cp: {ratio: 0.5}", ["no layer is worth taking apart", "its kernel is a single place"]),
         ("prune.rigl: {sparsity: 0.5, frequency: 3, " + _TRAIN + "}", ["first exchange would come after 3 steps"]),
     ],
 )
-def test_pruning_that_cannot_be(
+def test_a_smaller_network_that_cannot_be(
     step: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = "python:paring.testing.models:TinyTask"
     Path("recipe.yaml").write_text(f"version: 1\nmodel: {TINY}\ndata: {data}\nsteps:\n  - {step}\n")
     refused(["compress", "recipe.yaml"], *told)
-    assert not list(Path("runs").glob("**/*prune*/*"))
+    assert not list(Path("runs").glob("**/*01-*/*"))

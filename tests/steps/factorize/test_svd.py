@@ -147,17 +147,16 @@ def test_a_measured_budget_needs_a_target(wide, context):
         FactorizeSvd().apply(wide, options(latency="0.6x"), context)
 
 
-@pytest.mark.parametrize("rule", [{"ratio": 0.6}, {"macs": 0.7}])
+@pytest.mark.parametrize("rule", [{"ratio": 0.6}, {"parameters": 0.45}])
 def test_a_layer_that_would_run_slower_is_left_and_named(wide, context, rule):
     context = replace(context, deployed=by_count)
     found = FactorizeSvd().apply(wide, options(**rule), context)
     told = {one.layer: one.reason for one in found.history[-1].skipped}
     assert isinstance(found.module.hidden, nn.Linear)  # little work, as it runs at one place
     assert isinstance(found.module.blocks[0][0], nn.Sequential)
-    if "ratio" in rule:
-        assert "run slower on the target: 0.1" in told["hidden"]
-        allowed = FactorizeSvd().apply(wide, options(**rule, slower="allow"), context)
-        assert isinstance(allowed.module.hidden, nn.Sequential)
+    assert "run slower on the target: 0.1" in told["hidden"]
+    allowed = FactorizeSvd().apply(wide, options(**rule, slower="allow"), context)
+    assert isinstance(allowed.module.hidden, nn.Sequential)
 
 
 @pytest.mark.parametrize("option", ["only", "keep"])

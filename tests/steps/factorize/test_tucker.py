@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from paring import load
-from paring.core.errors import ParingError
+from paring.core.errors import MissingExtra, ParingError
 from paring.core.step import Context
 from paring.core.target import Limits
 from paring.measure import cost
@@ -97,6 +97,12 @@ def test_a_network_without_kernels_is_refused(context):
     model = load.open("torch:paring.testing.networks:transformer_network", shape=(1, 8, 8))
     with pytest.raises(ParingError, match=r"no layer is worth taking apart .* no kernel"):
         FactorizeTucker().apply(model, options(energy=0.6), context)
+
+
+def test_without_tensorly_the_extra_is_named(wide, context, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tensorly.decomposition", None)
+    with pytest.raises(MissingExtra, match=r"paring\[factorize\]"):
+        FactorizeTucker().apply(wide, options(energy=0.6), context)
 
 
 def test_the_exported_file_has_the_factors_and_the_answers(wide, context, tmp_path):

@@ -83,6 +83,7 @@ def test_what_was_banned_is_not_chosen(model):
     assert one.within("macs", limit).get(name) != rank
     least = one._ladders[name][0]
     one.ban(name, least, above=True)
+    assert not one._ladders[name]
     assert name not in one.within("macs", 0.9 * one.whole("macs"))
 
 

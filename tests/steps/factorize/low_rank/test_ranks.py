@@ -33,6 +33,12 @@ def test_energy(energy, rank):
     assert chosen(candidate([2.0, 2.0, 2.0, 1.5, 1.5, 1.0]), rule(energy=energy)) == (rank,)
 
 
+def test_the_lowest_rank_that_keeps_enough_is_found_wherever_it_lies():
+    found = candidate([1.0] * 10, 1)
+    for rank in range(1, 10):
+        assert chosen(found, rule(energy=rank / 10 - 0.01)) == (rank,)
+
+
 def test_energy_that_only_dear_factors_keep():
     with pytest.raises(NoFactors, match=r"at rank 8, the highest that saves anything, 0.400 of its energy stays"):
         chosen(candidate([1.0] * 20), rule(energy=0.5))

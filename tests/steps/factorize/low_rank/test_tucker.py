@@ -58,6 +58,19 @@ def test_what_is_kept_is_never_overstated(seed, given_side, taken_side):
     assert 1 - lost >= split.kept((given_side, taken_side)) - 1e-5
 
 
+def test_of_channels_alone_the_input_side_loses_the_discarded_values():
+    layer, x = drawn_layer({"kernel": (3, 3), "bias": False})
+    metric = Metric(None, metric_of(layer, x).channels)
+    weight = layer.weight.detach().double()
+    weighed = torch.tensordot(weight, metric.root, ([1], [0])).movedim(-1, 0).flatten(1)
+    for rank in (1, 2, 3):
+        first, core, last = filled(Tucker().split(layer, metric, None).factors((rank, 6)))
+        with torch.no_grad():
+            product = torch.einsum("ai,bahw,ob->oihw", first.weight[..., 0, 0], core.weight, last.weight[..., 0, 0])
+        wanted = float(torch.linalg.svdvals(weighed)[rank:].square().sum())
+        assert metric.loss(weight - product.double()) == pytest.approx(wanted, rel=1e-3)
+
+
 def test_ranks_that_do_not_go_together_are_refused():
     layer, _ = drawn_layer({"kernel": (2, 1)})
     split = Tucker().split(layer, PLAIN, None)

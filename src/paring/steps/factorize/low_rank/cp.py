@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from paring.steps.factorize.low_rank import vbmf
 from paring.steps.factorize.low_rank.factors import Convolution, Factor, Layout, convolution
-from paring.steps.factorize.low_rank.kernels import bias_of, refusal, unwarned
+from paring.steps.factorize.low_rank.kernels import bias_of, decomposition, refusal, unwarned
 from paring.steps.factorize.low_rank.metric import Metric, fit
 from paring.steps.factorize.low_rank.split import NoFactors, Ranks, Split, multiples
 
@@ -143,18 +143,15 @@ def settled(tensor: NDArray[np.float64], rank: int, seed: int) -> tuple[list[Ten
         except NoFactors as reason:
             why = str(reason)
             continue
-        weights, factors = min(found, key=lambda one: _error(tensor / norm, one))
+        error, (weights, factors) = min(((_error(tensor / norm, one), one) for one in found), key=lambda one: one[0])
         scaled = [factors[0] * weights * norm, *factors[1:]]
-        return [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], _error(
-            tensor / norm, (weights, factors)
-        )
+        return [torch.from_numpy(np.ascontiguousarray(one)) for one in scaled], error
     raise NoFactors(f"CP does not converge at rank {rank}: {why}")
 
 
 def _sweeps(tensor: NDArray[np.float64], rank: int, init: Any, seed: int) -> list[Components]:
     """Components with the ridge and, where they are sound, without it."""
-    from tensorly.decomposition import parafac
-
+    parafac = decomposition("factorize.cp").parafac
     errors: list[float] = []
     options = {"normalize_factors": True, "random_state": seed}
     try:

@@ -3,9 +3,11 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
+from paring.core.errors import MissingExtra
 from paring.steps.factorize.low_rank.factors import Convolution
 
 
@@ -16,6 +18,15 @@ def refusal(layer: nn.Module) -> str:
     if all(size == 1 for size in layer.kernel_size):
         return "its kernel is a single place: factorize.svd does for it"
     return ""
+
+
+def decomposition(where: str) -> Any:
+    """TensorLy's decompositions. Raises MissingExtra where it is not installed."""
+    try:
+        import tensorly.decomposition
+    except ImportError as error:
+        raise MissingExtra.of("tensorly", "factorize", where) from error
+    return tensorly.decomposition
 
 
 @contextmanager

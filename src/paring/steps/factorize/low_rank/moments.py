@@ -1,7 +1,7 @@
 """What layers read, over calibration samples: second moments, and how often rows are looked up."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from math import prod
 
 import torch
@@ -15,7 +15,12 @@ from paring.train.forward import forward, placed
 
 WIDEST = 2304  # of the values in a patch, above which the moments are of single places
 DAMPING = 1e-3  # of the mean variance, added to all: few samples do not span all inputs
+_COUNTED = 4096  # samples whose look-ups are counted; the rest of the network need not run for them
 _ROWS = 8  # patches for each of the values in one: more tell little more
+
+
+class _Counted(Exception):
+    """Every embedding was called: the rest of a pass is not needed."""
 
 
 class Moments:
@@ -37,9 +42,15 @@ class Moments:
         self._chance = torch.Generator().manual_seed(0)
         self._share = min(1.0, batch_size / max(samples, 1))
         device = next((one.device for one in model.module.parameters()), torch.device("cpu"))
-        with self._watching(), torch.inference_mode():
-            for batch in task.batches("calibration", batch_size, limit=samples):
-                forward(model, model.module, placed(batch.inputs, device, channels_last=False))
+        tables = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Embedding)}
+        passes = [(self._watching(layers.keys() - tables.keys()), samples)] if len(tables) < len(layers) else []
+        if tables:
+            passes.append((self._counting(tables), max(_COUNTED, samples)))
+        for watching, limit in passes:
+            with watching, torch.inference_mode():
+                for batch in task.batches("calibration", batch_size, limit=limit):
+                    with suppress(_Counted):
+                        forward(model, model.module, placed(batch.inputs, device, channels_last=False))
 
     def metric(self, name: str) -> Metric:
         """Of a layer; the plain one where nothing is known, or of an embedding."""
@@ -60,12 +71,10 @@ class Moments:
         return self._sums.get(name) if isinstance(self._layers[name], nn.Embedding) else None
 
     def _add(self, name: str, layer: nn.Module, x: Tensor) -> None:
-        if isinstance(layer, nn.Embedding):
-            found = torch.bincount(x.flatten(), minlength=layer.num_embeddings).double()
-        else:
-            rows = self._rows(layer, x)
-            found = (rows.T @ rows).double()
-        found = found.cpu()
+        rows = self._rows(layer, x)
+        self._sum(name, (rows.T @ rows).double().cpu())
+
+    def _sum(self, name: str, found: Tensor) -> None:
         self._sums[name] = self._sums[name] + found if name in self._sums else found
 
     def _rows(self, layer: nn.Module, x: Tensor) -> Tensor:
@@ -83,10 +92,33 @@ class Moments:
         return rows[torch.randperm(len(rows), generator=self._chance)[:most].to(rows.device)]
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _watching(self, names: Collection[str]) -> Iterator[None]:
         handles = [
-            layer.register_forward_pre_hook(lambda part, given, name=name: self._add(name, part, given[0]))
-            for name, layer in self._layers.items()
+            self._layers[name].register_forward_pre_hook(lambda part, given, name=name: self._add(name, part, given[0]))
+            for name in self._layers
+            if name in names
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def _counting(self, tables: Mapping[str, nn.Embedding]) -> Iterator[None]:
+        """Ends a pass when each embedding has been called."""
+        seen = set[str]()
+
+        def count(name: str, ids: Tensor) -> None:
+            self._sum(name, torch.bincount(ids.flatten(), minlength=tables[name].num_embeddings).double().cpu())
+            seen.add(name)
+            if len(seen) == len(tables):
+                seen.clear()
+                raise _Counted
+
+        handles = [
+            table.register_forward_pre_hook(lambda _, given, name=name: count(name, given[0]))
+            for name, table in tables.items()
         ]
         try:
             yield

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from paring.steps.factorize.low_rank import vbmf
 from paring.steps.factorize.low_rank.factors import Convolution, Factor, Layout, convolution
-from paring.steps.factorize.low_rank.kernels import bias_of, refusal, unwarned
+from paring.steps.factorize.low_rank.kernels import bias_of, decomposition, refusal, unwarned
 from paring.steps.factorize.low_rank.metric import PLAIN, Metric, principal
 from paring.steps.factorize.low_rank.split import NoFactors, Ranks, Split, multiples, told
 
@@ -109,12 +109,12 @@ class _Kernel:
 
     def _input_side(self, weight: Tensor, ranks: Ranks) -> Tensor:
         """Shape (inputs, rank)."""
-        from tensorly.decomposition import partial_tucker
-
         outputs, inputs = weight.shape[:2]
         whole = weight.reshape(outputs, inputs, -1).numpy()
         with unwarned():
-            (_, factors), _ = partial_tucker(whole, rank=[ranks[1], ranks[0]], modes=[0, 1], init="svd", random_state=0)
+            (_, factors), _ = decomposition("factorize.tucker").partial_tucker(
+                whole, rank=[ranks[1], ranks[0]], modes=[0, 1], init="svd", random_state=0
+            )
         return torch.from_numpy(factors[1].copy())
 
     def _fitted(self, side: Tensor, taken: int) -> tuple[Tensor, Tensor, Tensor]:
