@@ -7,19 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from paring.steps import STEPS
-
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "examples" / "guide"
 NEAR = 3.0  # points of accuracy: 360 test samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def needs(*steps: str) -> pytest.MarkDecorator:
-    """Runs the test as soon as the steps are there."""
-    missing = [step for step in steps if step not in STEPS]
-    return pytest.mark.skipif(bool(missing), reason=f"there is no step {', '.join(missing)} yet")
 
 
 @pytest.fixture(autouse=True)
@@ -55,38 +47,20 @@ def test_both_forms_come_to_about_the_same(
     assert f"{paring.accuracy:5.1f} %" in shown
 
 
-def test_a_dense_layer_of_low_rank_by_hand() -> None:
+def test_a_dense_layer_of_low_rank(tmp_path: Path) -> None:
     svd = example("04_svd")
-    network = svd.trained()
-    whole = svd.weights(network)
-    found = svd.plain_form(network)
-    assert found.accuracy > 94
-    assert found.size < 0.7 * whole
-    assert found.told.startswith("rank 64")
-
-
-@needs("factorize.svd")
-def test_a_dense_layer_of_low_rank_as_a_recipe(tmp_path: Path) -> None:
-    svd = example("04_svd")
+    whole = svd.weights(svd.trained())
     found = svd.main(tmp_path)
-    assert found["paring"].accuracy > found["plain"].accuracy - NEAR
-    assert found["paring"].size < 1.1 * found["plain"].size
+    plain, paring = found["plain"], found["paring"]
+    assert plain.accuracy > 94
+    assert plain.size < 0.7 * whole
+    assert plain.told.startswith("rank 64")
+    assert paring.accuracy > plain.accuracy - NEAR
+    assert paring.size < 1.1 * plain.size
 
 
-def test_the_workflow_by_hand() -> None:
+def test_the_workflow_of_six_steps(tmp_path: Path) -> None:
     workflow = example("06_workflow")
-    assert workflow.plain_form(workflow.svd.trained()).accuracy > 94
-
-
-def test_the_workflow_as_a_recipe_of_the_steps_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workflow = example("06_workflow")
-    there = [step for step in workflow.steps() if set(step) <= set(STEPS.names())]
-    assert len(there) >= 2
-    monkeypatch.setattr(workflow, "steps", lambda: there)
     found = workflow.main(tmp_path)
+    assert found["plain"].accuracy > 94
     assert found["paring"].accuracy > found["plain"].accuracy - NEAR
-
-
-@needs("factorize.svd", "distill")
-def test_every_step_of_the_workflow_is_there() -> None:
-    assert {name for step in example("06_workflow").steps() for name in step} <= set(STEPS.names())

@@ -11,17 +11,11 @@ from paring import api, opening
 from paring.core.errors import ParingError, UnknownName
 from paring.recipes import library
 from paring.recipes.read import read
-from paring.steps import STEPS
 from paring.testing.texts import bert_and_table
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "src" / "paring" / "recipes" / "library"
 DIGITS = {"model": str(ROOT / "checkpoints" / "resnet8-digits.safetensors"), "data": "digits"}
-
-
-def lacking(name: str) -> list[str]:
-    """Steps of a recipe that are not there yet."""
-    return [spec.name for spec in read(name, **DIGITS)[0].steps if spec.name not in STEPS]
 
 
 def test_the_readme_lists_every_recipe() -> None:
@@ -35,8 +29,6 @@ def test_it_reads_and_its_options_and_order_hold(name: str) -> None:
     assert (recipe.model, recipe.data, lines.name) == (*DIGITS.values(), name)
     assert not {"model", "data", "weights", "device"} & yaml.safe_load(library.text(name)).keys()
     assert library.text(name).startswith("# ")
-    if lacking(name):
-        pytest.skip(f"needs steps that are not there: {lacking(name)}")
     opening.steps(recipe, lines)
     opening.targets(recipe, lines)
 
@@ -94,8 +86,6 @@ def test_it_runs_on_digits(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_one_for_texts_runs_on_a_small_bert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if lacking("fast-nlp"):
-        pytest.skip(f"needs steps that are not there: {lacking('fast-nlp')}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder, table = bert_and_table(tmp_path, num_hidden_layers=6)
     result = paring.compress("fast-nlp", model=f"hf:{folder}", data=f"table:{table}", out=tmp_path / "run")
