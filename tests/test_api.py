@@ -274,6 +274,13 @@ def test_another_model_teaches_and_a_changed_one_teaches_anew(tmp_path: Path) ->
     assert [stage.cached for stage in other.report.stages[:2]] == [True, False]
 
 
+def test_a_teacher_that_is_not_there_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    steps = [RECIPE["steps"][0], {"distill": {"teacher": "zoo:resnet", "steps": 2, "batch_size": 16}}]
+    with pytest.raises(UnknownName, match=r"resnet20|resnet8"):
+        paring.compress(recipe(steps=steps, require={}), out=tmp_path / "run")
+    assert not list((tmp_path / "run" / "steps").glob("*/*"))
+
+
 def test_the_file_of_an_earlier_run_teaches(finished: paring.Result, tmp_path: Path) -> None:
     file = str(finished.artifacts["litert"])
     step = {"distill": {"teacher": ["original", file], "steps": 2, "batch_size": 16}}

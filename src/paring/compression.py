@@ -108,7 +108,12 @@ class Compression:
         return first
 
     def apply(self, model: Model, steps: Sequence[tuple[Step, StepConfig]]) -> list[State]:
-        """The baseline, and the model after each step."""
+        """The baseline, and the model after each step.
+
+        Raises:
+            ParingError: before anything is done, where a model that a step names cannot be had; else as the steps.
+        """
+        read = {one: self._identity(one) for _, config in steps for one in config.named}
         this = key("baseline", saved.digest(model), self._conditions)
         done = self.run.once("steps/00-baseline", this, partial(self._answer, model, "baseline"))
         states = [State("baseline", this, lambda: model, done)]
@@ -116,9 +121,9 @@ class Compression:
             name = f"{number:02d}-{step.name}"
             options = config.model_dump(mode="json")
             measured_by = self._first_target if config.measures else None
-            read = [self._identity(one) for one in config.named]
+            named = [read[one] for one in config.named]
             this = key(
-                states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions, measured_by, *read
+                states[-1].key, step.name, options, self.recipe.seed, self._drop, self._conditions, measured_by, *named
             )
             made: list[Model] = []
             done = self.run.once(

@@ -219,6 +219,6 @@ def test_what_is_quantized_already_is_refused(learner: Model, context: Context) 
 
 def test_options_that_contradict_are_refused() -> None:
     assert (QatConfig().epochs, QatConfig().learning_rate, QatConfig(steps=5).epochs) == (3, 0.01, None)
-    for wrong in ({"epochs": 1, "steps": 1}, {"precision": "bfloat16"}, {"teacher": "me"}, {"freeze_batch_norm": 2}):
+    for wrong in ({"epochs": 1, "steps": 1}, {"precision": "bfloat16"}, {"teacher": 5}, {"freeze_batch_norm": 2}):
         with pytest.raises(ValueError, match=r"epochs|precision|teacher|freeze_batch_norm"):
             QatConfig.model_validate(wrong)
