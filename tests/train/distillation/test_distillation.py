@@ -9,13 +9,14 @@ from torch import nn
 
 from paring import load
 from paring.core.errors import ParingError
-from paring.core.model import Model
+from paring.core.model import Model, TensorSpec
 from paring.core.step import Context, Named
 from paring.core.target import Limits
+from paring.core.task import Batch
 from paring.testing.models import TinyTask, tiny
 from paring.train.config import RecoverConfig, TaughtConfig
 from paring.train.distillation.distillation import Distillation, taught
-from paring.train.distillation.teacher import Ensemble, ModelTeacher
+from paring.train.distillation.teacher import Ensemble, FileTeacher, ModelTeacher
 from paring.train.evaluate import evaluate
 from paring.train.loop import fit
 from paring.train.recovery import recover
@@ -204,6 +205,30 @@ def test_an_exported_file_teaches_in_its_runtime(tmp_path, batch):
     assert found(batch, {"output": answers}).item() == pytest.approx(0, abs=1e-4)
     with pytest.raises(ParingError, match="nobody sees into"):
         taught(tiny(), config(teacher=str(file), features=["hints"]), opened, None, tmp_path)
+
+
+class Texts:
+    """A file in its runtime, for texts of four tokens."""
+
+    inputs = outputs = (TensorSpec("ids", ("batch", 4), "int64"),)
+    runtime, threads = "none", 1
+
+    def run(self, inputs):
+        return {"output": inputs["ids"].astype(np.float32)}
+
+
+def test_shorter_texts_are_padded_for_a_file_and_longer_ones_refused():
+    class Task(TinyTask):
+        inputs = Texts.inputs
+
+    teacher = FileTeacher(Texts(), "texts.tflite", Task(), "0")
+
+    def answers(length):
+        return teacher(Batch({"ids": torch.ones(2, length, dtype=torch.int64)}, torch.zeros(2, dtype=torch.int64)))
+
+    assert answers(3).tolist() == [[1, 1, 1, 0]] * 2
+    with pytest.raises(ParingError, match="texts of 4 tokens, the data give 5"):
+        answers(5)
 
 
 def test_other_classes_and_other_inputs_are_told(tmp_path):

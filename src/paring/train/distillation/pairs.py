@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paring.train.distillation.options import Layers
 
 _PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"), ("q_proj", "k_proj"))  # to queries and keys
-_HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "nhead")  # attributes that count them
+HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "nhead")  # attributes that count them
 _SHOWN = 4  # pairs that are told by name
 
 Shapes = Mapping[str, tuple[int, ...]]  # of what layers give, as `taps.shapes` finds them
@@ -78,7 +78,7 @@ class AttentionPoints:
         """See `Points`."""
         found = []
         for name, part in module.named_modules():
-            heads = next((n for one in _HEADS if isinstance(n := getattr(part, one, None), int)), 0)
+            heads = next((n for one in HEADS if isinstance(n := getattr(part, one, None), int)), 0)
             for pair in _PROJECTIONS:
                 reads = tuple(f"{name}.{one}".lstrip(".") for one in pair)
                 if heads and all(len(shapes.get(one, ())) == 2 for one in reads):

@@ -75,9 +75,21 @@ class FileTeacher:
 
     def __call__(self, batch: Batch) -> Tensor:
         """See `Teacher`."""
-        fed = {own: _widened(batch.inputs[given], self._widths[own]) for own, given in self._names.items()}
+        fed = {own: self._widened(batch.inputs[given], self._widths[own]) for own, given in self._names.items()}
         found = next(iter(self._runner.run({name: tensor.cpu().numpy() for name, tensor in fed.items()}).values()))
         return torch.from_numpy(found).float().to(batch.targets.device)
+
+    def _widened(self, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Tokens padded with 0, which their mask hides, to the length that the file has."""
+        if tensor.ndim != 2 or len(shape) != 1:
+            return tensor
+        if tensor.shape[1] > shape[0]:
+            raise ParingError(
+                f"the file takes texts of {shape[0]} tokens, the data give {tensor.shape[1]}",
+                f"teacher {self.name}",
+                f"a shorter length of the data, e.g. reviews(length={shape[0]}), or a file of longer texts",
+            )
+        return torch.nn.functional.pad(tensor, (0, shape[0] - tensor.shape[1]))
 
 
 class Ensemble:
@@ -119,10 +131,3 @@ def agree(teacher: Teacher, student: Model, batch: Batch) -> None:
         )
     if not bool(torch.isfinite(taught).all()):
         raise ParingError("the teacher's answers are not finite", where, "look for NaN in its weights")
-
-
-def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Tokens padded with 0 to the length that a file has."""
-    if tensor.ndim != 2 or tensor.shape[1] >= shape[0]:
-        return tensor
-    return torch.nn.functional.pad(tensor, (0, shape[0] - tensor.shape[1]))

@@ -95,7 +95,7 @@ class Spread:
 
     @cached_property
     def _curves(self) -> dict[str, dict[Ranks, float]]:
-        """Layer -> ranks -> what the answers lose; a rank at which it cannot be taken apart loses all."""
+        """Layer -> ranks -> what the answers lose, interpolated where it was not tried or could not be taken apart."""
         plan = [(name, ranks) for name, ladder in self._ladders.items() for ranks in _few(ladder)]
         macs = float(cost.macs(self._model))
         samples = effort.samples(effort.SCAN, macs, len(plan), SCANNED[1], SCANNED[0])
@@ -111,7 +111,7 @@ class Spread:
                     module.set_submodule(name, copy.deepcopy(self._factors(name, ranks)))
                     points[name][self._layers[name].cost(ranks).parameters] = losses(module)
                 except NoFactors:
-                    pass
+                    pass  # chosen all the same, it is tried again, told of and banned
                 finally:
                     module.set_submodule(name, own)
                 advance(1, name)

@@ -12,6 +12,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from paring.train.distillation.pairs import HEADS
+
 Projection = nn.Linear | nn.Conv1d
 Kind = Literal["heads", "feed_forward"]
 
@@ -30,7 +32,6 @@ _FEED_FORWARD = (
     ("intermediate.dense", "output.dense"),  # BERT, MobileViT
     ("intermediate.conv1d", "output.conv1d"),  # SqueezeBERT
 )
-_HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "nhead")  # attributes that count heads
 _WIDTHS = ("all_head_size", "dim")  # those that count the features of all heads together
 
 
@@ -137,7 +138,7 @@ class _Uncuttable(Exception):
 def _heads(name: str, parts: Mapping[str, nn.Module]) -> list[Units]:
     """The heads of the module of that name, if it has some. Raises _Uncuttable if they have to stay."""
     part = parts[name]
-    counted = next((one for one in _HEADS if isinstance(getattr(part, one, None), int)), None)
+    counted = next((one for one in HEADS if isinstance(getattr(part, one, None), int)), None)
     if counted is None:
         return []
     if isinstance(part, nn.MultiheadAttention):
