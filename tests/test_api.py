@@ -18,7 +18,7 @@ import torch
 import paring
 from paring import load, report, reporting
 from paring.core.errors import Busy, ParingError, UnknownName
-from paring.core.record import Record
+from paring.core.record import Origin, Record
 from paring.core.rundir import RunDirectory
 from paring.core.task import Split
 from paring.inspection import ArtifactInspection, Inspection
@@ -27,6 +27,8 @@ from paring.load import weights as tensors_on_disk
 from paring.recipes.recipe import Recipe
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
+from paring.targets import TARGETS
+from paring.testing.elsewhere import REASON
 from paring.testing.models import TinyTask, tiny
 
 RECIPE: dict[str, Any] = {
@@ -101,6 +103,45 @@ def test_the_steps_are_told(finished: paring.Result) -> None:
     assert titles == ["baseline", "01-finetune", "02-quantize.static", "artifact:litert"]
     assert "4 layers to int8" in finished.report.stages[2].changed
     assert [dict(stage.invariants) for stage in finished.report.stages] == [{}, {}, {"scale": 4}, {}]
+
+
+@pytest.fixture
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("absent", "estimated", "untimed"):
+        monkeypatch.setitem(TARGETS._entries, name, f"paring.testing.elsewhere:{name.title()}")
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_what_cannot_run_or_be_timed_here_is_told_and_estimated(tmp_path: Path) -> None:
+    steps = [{"quantize.static": {"calibration": {"samples": 64}}}]
+    given = recipe(targets=["estimated", "untimed"], steps=steps, measure={"stages": "ends"})
+    result = paring.compress(given, out=tmp_path / "run")
+    told = {(r.stage, r.metric): r for r in result.report.records}
+    assert told["artifact:estimated", "latency"].origin is Origin.ESTIMATED
+    assert ("artifact:estimated", "size") in told
+    assert not {("artifact:estimated", metric) for metric in ("accuracy", "agreement", "peak_memory")} & set(told)
+    assert ("artifact:untimed", "accuracy") in told
+    assert not {("artifact:untimed", metric) for metric in ("latency", "peak_memory")} & set(told)
+    verdicts = {one.name: one.value for one in result.report.requirements}
+    assert verdicts["latency"] == 3.0
+    notes = " ".join(result.report.notes)
+    assert f"estimated file was not run: {REASON}" in notes
+    assert f"untimed file was run, but not timed: {REASON}" in notes
+    assert "latency of the untimed file: not judged" in notes
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_the_model_is_judged_where_no_file_runs(tmp_path: Path) -> None:
+    given = recipe(targets=["absent"], steps=[], require={"accuracy_drop": "1 pt"})
+    result = paring.compress(given, out=tmp_path / "run")
+    assert [(one.name, one.value) for one in result.report.requirements] == [("accuracy_drop", 0.0)]
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_budget_that_nothing_can_judge_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParingError, match="latency cannot be judged"):
+        paring.compress(recipe(targets=["absent"]), out=tmp_path / "run")
+    assert not (tmp_path / "run" / "report.json").exists()
 
 
 def test_the_written_recipe_gives_the_same_result(finished: paring.Result, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from paring.recipes.read import read, write
 from paring.recipes.recipe import Recipe
 from paring.report.document import Report
 from paring.steps import STEPS
-from paring.targets import TARGETS, of_file, suffixes
+from paring.targets import TARGETS, is_artifact, of_file
 
 if TYPE_CHECKING:
     from paring.catalog import Described
@@ -87,6 +87,7 @@ def compress(
     steps = opening.steps(wanted, lines)
     profile, targets = opening.targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
+    opening.judged(budgets, targets)
     task = opening.task(wanted.data, wanted.model)
     original = opening.model(wanted, task)
     for target, _ in targets:
@@ -159,7 +160,7 @@ def inspect(
 ) -> Inspection | ArtifactInspection:
     """What a model, or an exported file, is made of; of a model also what steps can do to it and targets refuse."""
     named = model.partition(":")[0] in load.DOORS  # `onnx:model.onnx` is a model, `model.onnx` an exported file
-    if not named and Path(model).suffix in suffixes():
+    if not named and is_artifact(model):
         if weights is not None or shape is not None or data_name is not None:
             raise ParingError("is an exported file, with inputs and weights of its own", model, "leave the options out")
         return of_artifact(Path(model), of_file(Path(model)))

@@ -1,6 +1,5 @@
 """One run of a recipe, stage by stage; each stage is kept in the run directory and never done twice."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,22 @@ from tempfile import TemporaryDirectory
 
 import paring
 from paring import load
+from paring.core import artifact
 from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
 from paring.core.step import Context, Deployed, Named, Progress, Step, StepConfig
-from paring.core.target import Describes, ExportOptions, Limits, Runner, Target
+from paring.core.target import (
+    Describes,
+    Estimates,
+    ExportOptions,
+    Limits,
+    Runner,
+    Target,
+    why_not_run,
+    why_not_timed,
+)  # fmt: skip
 from paring.core.task import Task
 from paring.load import saved
 from paring.measure import machine, measurements
@@ -24,7 +33,7 @@ from paring.measure.latency import interleaved
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
-from paring.targets import of_file, suffixes
+from paring.targets import is_artifact, of_file
 
 OPERATORS = "operators.json"
 _HELD = "invariants"  # among the notes of a saved model: what was looked at, and holds
@@ -157,6 +166,8 @@ class Compression:
                 this = key(export.key, export.stage, self.threads, machine.cpu(), self._conditions)
                 name = f"{export.state.name}.{target.name}"
                 records += self._kept(name, this, partial(self._measure_artifact, export))
+            if why_not_timed(target) is not None:
+                continue
             this = key([(export.key, export.stage) for export in files], self.threads, machine.cpu())
             records += self._kept(f"latency.{target.name}", this, partial(self._measure_latency, files))
         return records
@@ -179,14 +190,20 @@ class Compression:
 
     def _deployed(self, model: Model) -> Deployed:
         target = self.targets[0][0]
+        if (reason := why_not_timed(target)) is not None:
+            raise ParingError(
+                f"the step measures on {target.name}, and {reason}",
+                target.name,
+                "name a target first that can be timed here",
+            )
         with TemporaryDirectory() as folder:
             file = target.export(model, Path(folder) / f"model{target.suffix}")
             timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
-            return Deployed(timing.median, file.stat().st_size)
+            return Deployed(timing.median, artifact.size(file))
 
     def _opened(self, named: Named) -> Model | Runner:
         """A model that a step names: of a front door, or a file in its runtime."""
-        if named.model.partition(":")[0] not in load.DOORS and Path(named.model).suffix in suffixes():
+        if named.model.partition(":")[0] not in load.DOORS and is_artifact(named.model):
             if named.weights is not None:
                 raise ParingError("is an exported file, with weights of its own", named.model, "leave `weights` out")
             return of_file(Path(named.model)).open(Path(named.model), self.threads)
@@ -198,7 +215,7 @@ class Compression:
         found = self._opened(named)
         if isinstance(found, Model):
             return saved.digest(found)
-        return hashlib.sha256(Path(named.model).read_bytes()).hexdigest()
+        return artifact.digest(Path(named.model))
 
     def _answer(self, model: Model, name: str, folder: Path) -> None:
         measurements.collect_in_torch(model, self.task, folder, self.progress, name, self.recipe.measure.test_samples)
@@ -243,20 +260,19 @@ class Compression:
         return measurements.of_state(state.model(), state.answers, baseline.answers, state.name)
 
     def _measure_artifact(self, export: Export) -> list[Record]:
-        held = operators_in(export.done.path)
-        return [
-            *measurements.of_artifact(
-                export.target,
-                export.file,
-                self.threads,
-                self.task,
-                export.state.answers,
-                export.stage,
-                self.progress,
+        target, stage, held = export.target, export.stage, operators_in(export.done.path)
+        records: list[Record] = []
+        if why_not_run(target) is None:
+            records += measurements.of_artifact(
+                target, export.file, self.threads, self.task, export.state.answers, stage, self.progress,
                 self.recipe.measure.test_samples,
-            ),
-            *measurements.on_integers(sum(held["quantized"].values()), len(held["in_float"]), export.stage),
-        ]
+            )  # fmt: skip
+        records += measurements.size_of(export.file, stage)
+        if why_not_timed(target) is None:
+            records += measurements.memory_of(target, export.file, stage, self.threads)
+        if isinstance(target, Estimates):
+            records += target.estimate(export.file, stage)
+        return records + measurements.on_integers(sum(held["quantized"].values()), len(held["in_float"]), stage)
 
     def _measure_latency(self, files: Sequence[Export]) -> list[Record]:
         self.progress.note("latency …")

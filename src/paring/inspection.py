@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from paring.core import artifact
 from paring.core.errors import ParingError
 from paring.core.model import Event, Json, Model, Skipped, TensorSpec
 from paring.core.step import ActsOn, Step
@@ -142,7 +143,7 @@ def of_artifact(path: Path, target: Target) -> ArtifactInspection:
         raise ParingError(f"{target.name} cannot tell what its files hold", str(path), "inspect the model instead")
     runner = target.open(path)
     return ArtifactInspection(
-        path, target.name, path.stat().st_size, runner.inputs, runner.outputs, target.describe(path)
+        path, target.name, artifact.size(path), runner.inputs, runner.outputs, target.describe(path)
     )
 
 

@@ -8,11 +8,12 @@ from paring.core.device import Device
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Model
 from paring.core.step import Step, StepConfig
-from paring.core.target import ExportOptions, Problem, Target
+from paring.core.target import Estimates, ExportOptions, Problem, Target, why_not_timed
 from paring.core.task import Task
 from paring.recipes import order
+from paring.recipes.quantity import Budget
 from paring.recipes.read import validated
-from paring.recipes.recipe import Lines, Recipe
+from paring.recipes.recipe import Lines, Recipe, TargetSpec
 from paring.steps import STEPS
 from paring.targets import TARGETS
 
@@ -45,13 +46,32 @@ def steps(recipe: Recipe, lines: Lines) -> list[tuple[Step, StepConfig]]:
 
 
 def targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, ExportOptions]]]:
-    """The device, and the targets that the recipe names, else the device's own."""
+    """The device, and the targets that the recipe names, else the device's own.
+
+    Raises:
+        ParingError: no target has such a name or such an option.
+    """
     device = devices.open(recipe.device)
-    wanted = [(spec.name, spec.options) for spec in recipe.targets] or [(n, ExportOptions()) for n in device.targets]
-    for position, (name, _) in enumerate(wanted):
-        if name not in TARGETS:
-            raise UnknownName.of("target", name, TARGETS.names(), where=lines.of(("targets", position)))
-    return device, [(TARGETS.load(name)(), options) for name, options in wanted]
+    found = []
+    for position, spec in enumerate(recipe.targets or [TargetSpec(name=name) for name in device.targets]):
+        if spec.name not in TARGETS:
+            raise UnknownName.of("target", spec.name, TARGETS.names(), where=lines.of(("targets", position)))
+        target: Target = TARGETS.load(spec.name)()
+        found.append((target, validated(target.Options, spec.options, lines, ("targets", position))))
+    return device, found
+
+
+def judged(budgets: Sequence[Budget], targets: Sequence[tuple[Target, ExportOptions]]) -> None:
+    """Raises ParingError for a budget of time or memory that no target can be measured against, or estimated."""
+    reasons = {target.name: why_not_timed(target) for target, _ in targets}
+    if all(reasons.values()) and not any(isinstance(target, Estimates) for target, _ in targets):
+        for one in budgets:
+            if one.name in {"latency", "peak_memory"}:
+                why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+                raise ParingError(
+                    f"{one.name} cannot be judged on this machine ({why})", f"require.{one.name}",
+                    "name a target besides that runs here, or leave the budget out",
+                )  # fmt: skip
 
 
 def told(given: Task) -> tuple[str, ...]:

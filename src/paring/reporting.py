@@ -10,6 +10,7 @@ from paring.compression import Compression, Export, State, operators_in
 from paring.core.errors import MissingExtra
 from paring.core.record import Record
 from paring.core.step import Phase, Progress
+from paring.core.target import Estimates, why_not_run, why_not_timed
 from paring.load import saved
 from paring.measure import machine
 from paring.opening import told
@@ -39,7 +40,7 @@ def document(
         stages=(*_steps(states, run), *_files(exports, run)),
         records=tuple(records),
         requirements=tuple(verdict for one in budgets for verdict in _verdicts(one, records)),
-        notes=(*_notes(recipe, records), *_in_float(exports), *told(work.task)),
+        notes=(*_notes(recipe, records), *_absent(work, budgets), *_in_float(exports), *told(work.task)),
     )
 
 
@@ -103,11 +104,25 @@ def _verdicts(wanted: Budget, records: Sequence[Record]) -> Iterator[Requirement
     before = next(r.value for r in records if (r.stage, r.metric) == ("baseline", "accuracy"))
     metric = "accuracy" if drop else wanted.name
     results = [r for r in records if r.stage.startswith("artifact:") and r.metric == metric]
+    if drop and not results:  # nothing here runs any of the files: the model they were made from is judged
+        results = [r for r in records if r.metric == metric][-1:]
     for record in results:
         value = before - record.value if drop else record.value
         over = max(0.0, value - wanted.limit)
         name = wanted.name if len(results) == 1 else f"{wanted.name} ({record.stage.removeprefix('artifact:')})"
         yield Requirement(name=name, limit=wanted.limit, unit=wanted.unit, value=value, met=over == 0.0, shortfall=over)
+
+
+def _absent(work: Compression, budgets: Sequence[Budget]) -> Iterator[str]:
+    """For each target whose files this machine cannot run or time, what the report therefore lacks."""
+    for target, _ in work.targets:
+        if (why := why_not_run(target)) is not None:
+            yield f"The {target.name} file was not run: {why}. Its accuracy is that of the model it was made from."
+        elif (why := why_not_timed(target)) is not None:
+            yield f"The {target.name} file was run, but not timed: {why}."
+        unjudged = [one.name for one in budgets if one.name in {"latency", "peak_memory"}]
+        if why is not None and unjudged and not isinstance(target, Estimates):
+            yield f"{' and '.join(unjudged)} of the {target.name} file: not judged."
 
 
 def _in_float(exports: Sequence[Export]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def from_text(folder: Path, text: str) -> Recipe:
 def test_a_file_a_dictionary_and_a_recipe_are_the_same(tmp_path: Path) -> None:
     recipe = from_text(tmp_path, GOOD)
     assert recipe.steps[0] == StepSpec(name="finetune", config={"epochs": 2})
-    assert recipe.targets[0].options.layout == "NHWC"
+    assert recipe.targets[0].options == {"io": "int8", "layout": "NHWC"}
     assert read(recipe.as_json())[0] == recipe
     assert read(recipe)[0] is recipe
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from paring.core.model import Model, TensorSpec
+from paring.core.record import Record
 
 Array = NDArray[Any]
 Storable = tuple[str, str, int]
@@ -115,22 +116,59 @@ class Target(Protocol):
 
     Attributes:
         name: as in a recipe.
-        suffix: of its files, e.g. `.tflite`.
+        suffix: of its artifacts, e.g. `.tflite`, or `.micro.tflite` where `.tflite` is another one's.
         limits: what it can execute.
+        Options: of its export; more of them than `ExportOptions` has, where it needs more.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
     limits: ClassVar[Limits]
+    Options: ClassVar[type[ExportOptions]]
 
     def check(self, model: Model) -> Sequence[Problem]:
         """Every reason the model cannot run here, all at once, before any training; empty means that it can."""
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
-        """Writes one file. Same model, same bytes. Raises ParingError if `check` finds problems."""
+        """Writes one file, or one folder. Same model, same bytes. Raises ParingError if `check` finds problems."""
 
     def open(self, artifact: Path, threads: int = 1) -> Runner:
         """Loads an exported file into the runtime. Raises ParingError on a file that the runtime refuses."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """What a target offers besides that is made for devices which this machine may be unable to stand in for."""
+
+    def why_not_run(self) -> str | None:
+        """Why this machine cannot run its artifacts, e.g. `Core ML runs on Apple's systems only`; None if it can.
+
+        Where there is a reason, `open` raises ParingError with it.
+        """
+
+    def why_not_timed(self) -> str | None:
+        """Why time and memory of a run on this machine say nothing of the device; None where they do."""
+
+
+def why_not_run(target: Target) -> str | None:
+    """Why this machine cannot run a target's artifacts; None where it can."""
+    return target.why_not_run() if isinstance(target, Elsewhere) else None
+
+
+def why_not_timed(target: Target) -> str | None:
+    """Why this machine cannot time a target's artifacts; None where it can."""
+    return why_not_run(target) or (target.why_not_timed() if isinstance(target, Elsewhere) else None)
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """What a target offers besides that can tell what an artifact costs on its device without running it there."""
+
+    def estimate(self, artifact: Path, stage: str) -> Sequence[Record]:
+        """Records of the artifact, under that stage, with origin `estimated` and the name of the estimator as source.
+
+        Latency is called `latency`, in ms, so that a budget can be judged; the device names what was modelled.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """The Records of a stage: of a model in PyTorch, of an artifact in its runtime."""
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from paring.core import artifact as sizes
 from paring.core.model import Model
 from paring.core.record import Origin, Record
 from paring.core.step import Progress
@@ -68,7 +68,7 @@ def of_artifact(
     progress: Progress,
     limit: int | None = None,
 ) -> list[Record]:
-    """Size, peak memory, parity with the PyTorch model that the file was made from; accuracy if it is the result."""
+    """Parity with the PyTorch model that the file was made from; accuracy if it is the result."""
     runner = target.open(artifact, threads)
     device = machine.on(runner.runtime, threads)
     with TemporaryDirectory() as folder:
@@ -77,21 +77,32 @@ def of_artifact(
         records = _parity(source, answers, stage, device, len(answers.targets), "")
         if stage.startswith("artifact:"):
             records.insert(0, _accuracy(answers, stage, device, task, "test"))
-    return records + footprint(target, artifact, stage, threads)
+    return records
 
 
 def footprint(target: Target, artifact: Path, stage: str, threads: int) -> list[Record]:
-    """Size of the file, as it is and zipped, and peak memory of a fresh process that loads and runs it."""
+    """Size of the artifact, and peak memory of a fresh process that loads and runs it."""
+    return [*size_of(artifact, stage), *memory_of(target, artifact, stage, threads)]
+
+
+def memory_of(target: Target, artifact: Path, stage: str, threads: int) -> list[Record]:
+    """Peak memory of a fresh process that loads and runs the artifact."""
     kind = f"{type(target).__module__}:{type(target).__qualname__}"
-    device = machine.on(target.name, threads)
-    size, peak = artifact.stat().st_size, memory.peak(kind, artifact, threads)
-    zipped = len(zlib.compress(artifact.read_bytes(), 9))
     return [
-        Record(stage=stage, metric="size", value=size, unit="bytes", device="none", source="stat"),
-        Record(stage=stage, metric="zipped_size", value=zipped, unit="bytes", device="none", source="zlib.compress, 9"),
         Record(
-            stage=stage, metric="peak_memory", value=peak, unit="bytes", device=device,
-            source="paring.measure.memory.peak",
+            stage=stage, metric="peak_memory", value=memory.peak(kind, artifact, threads), unit="bytes",
+            device=machine.on(target.name, threads), source="paring.measure.memory.peak",
+        )
+    ]  # fmt: skip
+
+
+def size_of(artifact: Path, stage: str) -> list[Record]:
+    """Size of the artifact, as it is and zipped."""
+    return [
+        Record(stage=stage, metric="size", value=sizes.size(artifact), unit="bytes", device="none", source="stat"),
+        Record(
+            stage=stage, metric="zipped_size", value=sizes.zipped(artifact), unit="bytes", device="none",
+            source="zlib.compress, 9",
         ),
     ]  # fmt: skip
 

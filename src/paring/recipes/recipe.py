@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from paring.core.model import Json
-from paring.core.target import ExportOptions
 
 
 class _Part(BaseModel):
@@ -22,10 +21,10 @@ class StepSpec(_Part):
 
 
 class TargetSpec(_Part):
-    """One target, by name, with the options of its export."""
+    """One target, by name, with the options of its export that the user gave."""
 
     name: str
-    options: ExportOptions = ExportOptions()
+    options: dict[str, Any] = {}
 
 
 class Require(_Part):
@@ -91,7 +90,7 @@ class Recipe(_Part):
     def as_json(self) -> dict[str, Json]:
         """Plain data that reads back to the same recipe, defaults included."""
         data: dict[str, Json] = self.model_dump(mode="json")
-        data["targets"] = [{spec.name: spec.options.model_dump(mode="json")} for spec in self.targets]
+        data["targets"] = [{spec.name: spec.options} for spec in self.targets]
         data["steps"] = [{spec.name: spec.config} for spec in self.steps]
         return data
 

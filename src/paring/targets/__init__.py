@@ -18,24 +18,31 @@ TARGETS = Registry(
 
 
 def suffixes() -> dict[str, str]:
-    """How the files of each target end, `.tflite`, and its name."""
-    return {TARGETS.load(name).suffix: name for name in TARGETS.names()}
+    """How the artifacts of each target end, and its name; the longest first: `.micro.tflite` before `.tflite`."""
+    found = {TARGETS.load(name).suffix: name for name in TARGETS.names()}
+    return dict(sorted(found.items(), key=lambda one: -len(one[0])))
+
+
+def is_artifact(name: str) -> bool:
+    """Whether a name ends as the artifacts of a target do."""
+    return name.endswith(tuple(suffixes()))
 
 
 def of_file(artifact: Path) -> Target:
-    """The target whose files end as this one does.
+    """The target whose artifacts end as this one does.
 
     Raises:
-        ParingError: there is no such file, or no target has such files.
+        ParingError: there is no such file or folder, or no target has such artifacts.
     """
-    if not artifact.is_file():
+    if not artifact.exists():
         raise ParingError(
             "there is no such file",
             str(artifact),
             "name an exported file, e.g. runs/NAME/artifacts/litert/model.tflite",
         )
     known = suffixes()
-    if artifact.suffix not in known:
+    name = next((target for suffix, target in known.items() if artifact.name.endswith(suffix)), None)
+    if name is None:
         raise UnknownName.of("artifact", artifact.suffix, list(known), where=str(artifact))
-    found: Target = TARGETS.load(known[artifact.suffix])()
+    found: Target = TARGETS.load(name)()
     return found

@@ -17,6 +17,7 @@ class ExecuTorch:
     limits: ClassVar[Limits] = Limits(
         weights=frozenset({"float32", "int8"}), activations=frozenset({"float32", "int8"}), per_channel=True
     )
+    Options: ClassVar[type[ExportOptions]] = ExportOptions
 
     def check(self, model: Model) -> Sequence[Problem]:
         """Operators without a kernel, inputs and outputs of types that the file cannot hold."""

@@ -34,6 +34,7 @@ class LiteRT:
             | {("int4", "conv", "int8"), ("int4", "depthwise", "int8")}
         ),
     )
+    Options: ClassVar[type[ExportOptions]] = ExportOptions
 
     def check(self, model: Model) -> Sequence[Problem]:
         """Operators without a lowering, inputs and outputs of types that the file cannot hold."""

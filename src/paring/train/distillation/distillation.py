@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from paring.core import artifact
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.registry import Registry
@@ -186,5 +187,5 @@ def _opened(named: Named, context: Context) -> teacher.Teacher:
     found = context.opened(named)
     if isinstance(found, Model):
         return teacher.ModelTeacher(found, str(named))
-    digest = hashlib.sha256(Path(named.model).read_bytes()).hexdigest()
+    digest = artifact.digest(Path(named.model))
     return teacher.FileTeacher(found, str(named), context.task, digest)
