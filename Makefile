@@ -53,6 +53,7 @@ bench: setup
 	$(BIN)/python benchmarks/sentences.py --checkpoint runs/minilm.safetensors
 	for what in train judge; do $(BIN)/python benchmarks/distillation.py $$what || exit 1; done
 	for what in train judge; do $(BIN)/python benchmarks/low_rank.py $$what || exit 1; done
+	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/library.py --checkpoint runs/minilm.safetensors
 	$(BIN)/python -m pytest -q -m slow
 

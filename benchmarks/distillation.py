@@ -26,6 +26,10 @@ SMALL = ("distill.student", {"model": "zoo:mobilenet_v2(width=0.25)"})
 VISION: Mapping[str, Steps] = {
     "labels alone": [SMALL, ("finetune", {**SCRATCH, "label_smoothing": 0.1})],
     "soft targets": [SMALL, ("distill", {**SCRATCH, "temperature": 4.0, "teacher_share": 0.9})],
+    "soft targets and hints": [
+        SMALL,
+        ("distill", {**SCRATCH, "temperature": 4.0, "teacher_share": 0.9, "features": ["hints"]}),
+    ],
     "soft targets, a plain loop": [SMALL],
 }
 THREE = ("distill.student", {"layers": [1, 3, 5]})
