@@ -20,10 +20,12 @@ from paring import load, report, reporting
 from paring.core.errors import Busy, ParingError, UnknownName
 from paring.core.record import Origin, Record
 from paring.core.rundir import RunDirectory
+from paring.core.target import Target
 from paring.core.task import Split
 from paring.inspection import ArtifactInspection, Inspection
 from paring.load import saved
 from paring.load import weights as tensors_on_disk
+from paring.measure.serving import serving
 from paring.recipes.recipe import Recipe
 from paring.steps.finetune import Finetune
 from paring.steps.quantize.static import QuantizeStatic
@@ -362,6 +364,16 @@ def test_check_inspect_evaluate_and_bench(finished: paring.Result) -> None:
     (finished.path / "x.txt").write_text("x")
     with pytest.raises(UnknownName, match=r"\.txt"):
         paring.evaluate(finished.path / "x.txt", RECIPE["data"])
+
+
+def test_serving_facts_are_taken_of_the_result_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quickly(target: Target, artifact: Path, stage: str, threads: int) -> list[Record]:
+        return serving(target, artifact, stage, threads, starts=2, batches=(1,))
+
+    monkeypatch.setattr("paring.measure.serving._SECONDS", 0.02)
+    monkeypatch.setattr("paring.compression.serving", quickly)
+    found = paring.compress(recipe(steps=[], measure={"serving": True}), out=tmp_path / "run").report
+    assert {r.stage for r in found.records if r.metric in {"cold_start", "sample_time_in_1"}} == {"artifact:litert"}
 
 
 def test_training_saves_what_it_measured(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from paring.core.target import Problem
 from paring.core.task import Split, Tokenization
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.measure import measurements
+from paring.measure.serving import serving
 from paring.recipes import library
 from paring.recipes.quantity import KINDS, budget
 from paring.recipes.read import read, write
@@ -246,14 +247,20 @@ def sensitivity_folder(model: str, by: str) -> Path:
     return Path("runs") / f"sensitivity-{by}-{key(model)[:8]}"
 
 
-def bench(artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
-    """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names."""
+def bench(
+    artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0, with_serving: bool = False
+) -> list[Record]:
+    """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names.
+
+    `with_serving` adds how long each takes to start, and what threads and batches win.
+    """
     if not artifacts:
         raise ParingError("no artifact is named", "bench", "name one file or more")
     found = {str(path): (of_file(path), path) for path in artifacts}
     return [
         *measurements.latency({n: t.open(p, threads) for n, (t, p) in found.items()}, seconds=seconds),
         *(r for n, (t, p) in found.items() for r in measurements.footprint(t, p, n, threads)),
+        *(r for n, (t, p) in found.items() if with_serving for r in serving(t, p, n, threads)),
     ]
 
 

@@ -30,6 +30,7 @@ from paring.load import saved
 from paring.measure import machine, measurements
 from paring.measure.answers import Answers
 from paring.measure.latency import interleaved
+from paring.measure.serving import serving
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
@@ -168,6 +169,9 @@ class Compression:
                 records += self._kept(name, this, partial(self._measure_artifact, export))
             if why_not_timed(target) is not None:
                 continue
+            if self.recipe.measure.serving:
+                this = key(files[-1].key, "serving", self.threads, machine.cpu())
+                records += self._kept(f"serving.{target.name}", this, partial(self._measure_serving, files[-1]))
             this = key([(export.key, export.stage) for export in files], self.threads, machine.cpu())
             records += self._kept(f"latency.{target.name}", this, partial(self._measure_latency, files))
         return records
@@ -273,6 +277,10 @@ class Compression:
         if isinstance(target, Estimates):
             records += target.estimate(export.file, stage)
         return records + measurements.on_integers(sum(held["quantized"].values()), len(held["in_float"]), stage)
+
+    def _measure_serving(self, export: Export) -> list[Record]:
+        self.progress.note("serving …")
+        return serving(export.target, export.file, export.stage, self.threads)
 
     def _measure_latency(self, files: Sequence[Export]) -> list[Record]:
         self.progress.note("latency …")

@@ -11,7 +11,7 @@ from paring.core.record import Origin, Record
 from paring.core.step import Progress
 from paring.core.target import Runner, Target
 from paring.core.task import Split, Task
-from paring.measure import accuracy, cost, machine, memory
+from paring.measure import accuracy, cost, fresh, machine
 from paring.measure.answers import Answers, collect, of_model, of_runner
 from paring.measure.latency import interleaved
 
@@ -90,8 +90,8 @@ def memory_of(target: Target, artifact: Path, stage: str, threads: int) -> list[
     kind = f"{type(target).__module__}:{type(target).__qualname__}"
     return [
         Record(
-            stage=stage, metric="peak_memory", value=memory.peak(kind, artifact, threads), unit="bytes",
-            device=machine.on(target.name, threads), source="paring.measure.memory.peak",
+            stage=stage, metric="peak_memory", value=fresh.peak(kind, artifact, threads), unit="bytes",
+            device=machine.on(target.name, threads), source="paring.measure.fresh.peak",
         )
     ]  # fmt: skip
 

@@ -43,11 +43,13 @@ class Measure(_Part):
         threads: that a runtime may use; the device's number where it is left out.
         stages: measure every stage on the runtime, or only baseline and result (`ends`).
         test_samples: use only the first so many of the test split; all where it is left out.
+        serving: also measure of each artifact how long it takes to start, and what threads and batches win.
     """
 
     threads: int | None = Field(default=None, ge=1)
     stages: Literal["all", "ends"] = "all"
     test_samples: int | None = Field(default=None, ge=1)
+    serving: bool = False
 
 
 class Recipe(_Part):

@@ -34,6 +34,10 @@ METRICS = {
         f"{_QUARTILES}",
     ),
     "peak_memory": Metric("peak memory", "Most memory held by a fresh process that loads the file and runs it."),
+    "cold_start": Metric(
+        "cold start", f"Time to load the file and give the first answer, in a fresh process. {_QUARTILES}"
+    ),
+    "first_inference": Metric("first inference", f"Time of the first inference of a fresh process. {_QUARTILES}"),
     "on_integers": Metric(
         "on integers", "Share of the file's operators that compute on integers; the notes name the rest."
     ),
