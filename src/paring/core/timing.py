@@ -1,4 +1,7 @@
-"""Calls timed in turn, so that a change of the machine's speed hits all alike. Standard library alone: devices run it."""
+"""Calls timed in turn, so that a change of the machine's speed hits all alike.
+
+Standard library alone: devices run it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

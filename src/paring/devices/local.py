@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from paring.core.errors import ParingError
 from paring.devices.process import ProcessPipe
 from paring.devices.reach import Options, Reach
+from paring.devices.remote import LACKING
 from paring.devices.session import Pipe, Session
 
 
@@ -19,14 +20,15 @@ def open(rest: str, options: Options) -> Reach:
 
 
 class _Local:
-    where, lasting, emulated, cpu = "local", False, False, ""
+    where, lasting, emulated, cpu, lacking = "local", False, False, "", LACKING
     launch: Sequence[str] = ()
 
     def __init__(self, python: str) -> None:
-        self.python = python
+        self._python = python
 
     def start(self, code: str) -> Pipe:
-        return ProcessPipe([self.python, "-c", code])
+        """Starts Python."""
+        return ProcessPipe([self._python, "-c", code])
 
     def end(self) -> None:
-        pass
+        """Nothing to let go of."""

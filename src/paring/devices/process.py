@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import IO, cast
 
 from paring.devices.session import Broken
 
@@ -17,7 +18,7 @@ class ProcessPipe:
     """Contract: `paring.devices.session.Pipe`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
@@ -26,30 +27,28 @@ class ProcessPipe:
         except OSError as error:
             self._errors.close()
             raise Broken(f"{command[0]}: {(error.strerror or str(error)).lower()}") from error
+        self._input, self._output = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
 
     def send(self, data: bytes) -> None:
         """Writes."""
         try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            self._input.write(data)
+            self._input.flush()
         except OSError as error:
             raise self._broken() from error
 
     def receive(self) -> bytes:
         """The next line."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._output.readline()
         if not line.endswith(b"\n"):
             raise self._broken()
         return line
 
     def close(self) -> None:
         """Ends the process's input and waits for it."""
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._input, self._output):
             with suppress(OSError):
-                if stream is not None:
-                    stream.close()
+                stream.close()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from paring.core.errors import ParingError
@@ -86,13 +85,13 @@ class Reach(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def run(self, work: Work, threads: int = 1) -> dict[str, Array]:
         """Answers of a file for every sample, as the file gives them, by its names, batch in front.
 
         Raises:
-            ParingError: the device is out of reach, lacks what the file needs, is full, or its runtime refuses the file.
+            ParingError: the device is out of reach, lacks what the file needs, is full, or refuses the file.
         """
 
     def bench(self, work: Mapping[str, Work], *, threads: int = 1, seconds: float = 4.0) -> dict[str, Measured]:
@@ -108,7 +107,7 @@ class Reach(Protocol):
         """
 
 
-def open(address: str, options: Options = Options()) -> Reach:  # noqa: B008 (frozen)
+def open(address: str, options: Options = Options()) -> Reach:
     """The device at an address: `local`, `ssh://user@host:port`, `adb`, `adb:serial`, `emulated-arm64`.
 
     Raises:

@@ -8,9 +8,6 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -55,7 +52,7 @@ class Way(Protocol):
 
     Attributes:
         where: the address, for messages.
-        python: that is started.
+        lacking: what to do where Python cannot be started.
         lasting: whether a lost connection can be made again.
         emulated: see `Reach`.
         launch: command that starts Python from a process there, if that is not the interpreter itself.
@@ -63,7 +60,7 @@ class Way(Protocol):
     """
 
     where: str
-    python: str
+    lacking: str
     lasting: bool
     emulated: bool
     launch: Sequence[str]
@@ -98,7 +95,7 @@ class Session:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._pipe is not None:
                 self._ask({"do": "bye"})
@@ -116,8 +113,7 @@ class Session:
             return b"".join(self._content(self._do("run", [work], threads)["outputs"]))
 
         with np.load(io.BytesIO(self._trying(done)), allow_pickle=False) as file:
-            outputs = {name: file[name] for name in file.files}
-        return outputs
+            return {name: file[name] for name in file.files}
 
     def bench(self, work: Mapping[str, Work], *, threads: int = 1, seconds: float = 4.0) -> dict[str, Measured]:
         """Times files in turn, and takes their peak memory; see `Reach.bench`."""
@@ -202,16 +198,12 @@ class Session:
     def _lost(self, error: Exception) -> ParingError:
         said = error.problem if isinstance(error, ParingError) else str(error)
         if not self._folder:
-            return ParingError(f"Python could not be started there: {said}", self._way.where, self._remedy())
+            return ParingError(f"Python could not be started there: {said}", self._way.where, self._way.lacking)
         return ParingError(
             f"the connection is lost: {said or 'it ended'}",
             self._way.where,
             f"run it again; what is on the device goes by itself within {GRACE:.0f} seconds",
         )
-
-    def _remedy(self) -> str:
-        oldest = ".".join(map(str, remote.OLDEST))
-        return f"install Python {oldest} or newer there (apt install python3), or name one with --python"
 
     def _connect(self) -> None:
         self._pipe = self._way.start(remote.COMMAND)

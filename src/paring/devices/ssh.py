@@ -14,6 +14,7 @@ import asyncssh
 
 from paring.core.errors import ParingError
 from paring.devices.reach import Options, Reach
+from paring.devices.remote import LACKING
 from paring.devices.session import Broken, Pipe, Session, Unreachable
 
 T = TypeVar("T")
@@ -44,11 +45,11 @@ def open(rest: str, options: Options) -> Reach:
 
 
 class _SSH:
-    lasting, emulated, cpu = True, False, ""
+    lasting, emulated, cpu, lacking = True, False, "", LACKING
     launch: Sequence[str] = ()
 
     def __init__(self, where: str, host: str, port: int | None, user: str | None, options: Options) -> None:
-        self.where, self.python = where, options.python or "python3"
+        self.where, self._python = where, options.python or "python3"
         self._known = options.known_hosts or Path.home() / ".ssh" / "known_hosts"
         self._host, self._port = host, port
         self._arguments: dict[str, Any] = {
@@ -68,8 +69,8 @@ class _SSH:
         self._close()
         self._connection = self._loop.run(self._connected())
         # `~` is for the shell of the device; quotes would keep it from that
-        home, _, path = self.python.rpartition("~/")
-        command = f"{'~/' if self.python.startswith('~/') else home}{shlex.quote(path)} -c {shlex.quote(code)}"
+        home, _, path = self._python.rpartition("~/")
+        command = f"{'~/' if self._python.startswith('~/') else home}{shlex.quote(path)} -c {shlex.quote(code)}"
         try:
             return _Channel(self._loop, self._loop.run(_started(self._connection, command)))
         except (asyncssh.Error, OSError) as error:
@@ -96,8 +97,8 @@ class _SSH:
             raise ParingError(
                 f"lets nobody in with these keys: {error.reason}",
                 self.where,
-                "add the public key to ~/.ssh/authorized_keys on the device (ssh-copy-id does), or name the key that it "
-                "knows with --identity",
+                "add the public key to ~/.ssh/authorized_keys on the device (ssh-copy-id does), or name the key that "
+                "it knows with --identity",
             ) from error
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
             raise ParingError(

@@ -7,8 +7,13 @@ from importlib.resources import files
 from zipfile import ZipFile, ZipInfo
 
 OLDEST = (3, 10)  # version of Python that the runner takes
+LACKING = f"install Python {'.'.join(map(str, OLDEST))} or newer there (apt install python3), or name one with --python"
 
-_OWN = ("core/processor.py", "core/timing.py", *(f"devices/remote/{name}.py" for name in ("runtimes", "server", "worker")))
+_OWN = (
+    "core/processor.py",
+    "core/timing.py",
+    *(f"devices/remote/{name}.py" for name in ("runtimes", "server", "worker")),
+)
 _EMPTY = ("__init__.py", "core/__init__.py", "devices/__init__.py", "devices/remote/__init__.py")
 _MAIN = """\
 import sys
@@ -27,7 +32,7 @@ def error(problem, remedy):
     print(json.dumps({{"reply": "error", "problem": problem, "remedy": remedy}}))
     sys.exit(0)
 if sys.version_info < {OLDEST}:
-    error("has Python " + sys.version.split()[0], "install Python {OLDEST[0]}.{OLDEST[1]} or newer there, or name one with --python")
+    error("has Python " + sys.version.split()[0], "{LACKING}")
 folder = ""
 try:
     folder = hello["folder"] if isdir(hello["folder"]) else tempfile.mkdtemp(prefix="paring-")
@@ -38,7 +43,8 @@ try:
 except OSError as problem:
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
-    error(str(problem.strerror).lower(), "make room in " + tempfile.gettempdir() + " on the device, or set TMPDIR there")
+    place = tempfile.gettempdir()
+    error(str(problem.strerror).lower(), "free space in " + place + " on the device, or set TMPDIR there")
 sys.path.insert(0, runner)
 from pathlib import Path
 from paring.devices.remote.server import serve

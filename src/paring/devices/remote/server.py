@@ -11,8 +11,8 @@ It speaks JSON lines: a message a line on standard input, a reply a line on stan
 What cannot be done is answered by `{"reply": "error", "problem": …, "remedy": …}`. A file is called by the SHA-256 of
 its content, a result by that of its job; both are there after a lost connection, and are not asked for again.
 
-Standard input is the lifeline. When it ends the runner finishes what it measures, waits for `grace` seconds for a runner
-that takes the folder over, and removes the folder. What a killed runner left is removed by the next one.
+Standard input is the lifeline. When it ends the runner finishes what it measures, waits for `grace` seconds for a
+runner that takes the folder over, and removes the folder. What a killed runner left is removed by the next one.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from paring.devices.remote import runtimes
 PREFIX = "paring-"
 CHUNK = 1 << 20  # bytes of content in a message
 _IDLE = 600.0  # seconds without a word, after which the other side is taken for gone: a cut cable tells nothing
+_YOUNG = 60.0  # seconds in which a folder may be without its lock
 _STEP = 0.05  # seconds between looks at work under way
 _ENDED = "ended"
 
@@ -220,7 +221,11 @@ def _sweep(own: Path) -> None:
     """Removes folders of this user whose runners were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
-            if folder == own or folder.stat().st_uid != os.getuid() or time.time() - folder.stat().st_mtime < _IDLE / 10:
+            if (
+                folder == own
+                or folder.stat().st_uid != os.getuid()
+                or time.time() - folder.stat().st_mtime < _IDLE / 10
+            ):
                 continue
             with (folder / "lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -248,5 +253,7 @@ def _failed(worker: subprocess.Popen[bytes] | None, log: Path) -> Refused:
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     status = worker.returncode if worker is not None else 1
     if status < 0:
-        return Refused(f"the runtime was killed by signal {-status}", "export it again, or take another runtime version")
+        return Refused(
+            f"the runtime was killed by signal {-status}", "export it again, or take another runtime version"
+        )
     return Refused(said[-1].strip() if said else f"the runtime ended with {status}", "export it again")

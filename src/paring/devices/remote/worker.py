@@ -27,22 +27,22 @@ def main(job: Path, result: Path) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     with pinned(min(threads, len(cores)) if cores else threads):  # before loading: pools of threads inherit it
-        found = _KINDS[wanted["kind"]](job.parent, wanted, result)
+        found = _KINDS[wanted["kind"]](job.parent, wanted, result.with_suffix(".npz"))
     draft = result.with_suffix(".part")
     draft.write_text(json.dumps(found))
     draft.replace(result)
 
 
-def _latency(folder: Path, wanted: dict[str, Any], result: Path) -> dict[str, Any]:
+def _latency(folder: Path, wanted: dict[str, Any], _: Path) -> dict[str, Any]:
     opened = [_opened(folder, work, wanted["threads"]) for work in wanted["work"]]
     for one, arrays in opened:
         one.put({name: array[:1] for name, array in arrays.items()})
-    calls = {str(i): one.invoke for i, (one, _) in enumerate(opened)}
+    calls = {str(i): one.invoke for i, (one, __) in enumerate(opened)}
     timings = in_turn(calls, seconds=wanted["seconds"])
     return {"timings": [asdict(timings[str(i)]) for i in range(len(opened))]}
 
 
-def _memory(folder: Path, wanted: dict[str, Any], result: Path) -> dict[str, Any]:
+def _memory(folder: Path, wanted: dict[str, Any], _: Path) -> dict[str, Any]:
     loaded, arrays = _opened(folder, wanted["work"][0], wanted["threads"])
     loaded.put({name: array[:1] for name, array in arrays.items()})
     for _ in range(_RUNS):
@@ -50,7 +50,7 @@ def _memory(folder: Path, wanted: dict[str, Any], result: Path) -> dict[str, Any
     return {"peak": _peak()}
 
 
-def _run(folder: Path, wanted: dict[str, Any], result: Path) -> dict[str, Any]:
+def _run(folder: Path, wanted: dict[str, Any], outputs: Path) -> dict[str, Any]:
     import numpy as np
 
     loaded, arrays = _opened(folder, wanted["work"][0], wanted["threads"])
@@ -60,7 +60,6 @@ def _run(folder: Path, wanted: dict[str, Any], result: Path) -> dict[str, Any]:
         loaded.invoke()
         for name, answer in loaded.taken().items():
             gathered.setdefault(name, []).append(answer)
-    outputs = result.with_suffix(".npz")
     np.savez(outputs, **{name: np.concatenate(answers) for name, answers in gathered.items()})
     return {"outputs": outputs.name}
 
