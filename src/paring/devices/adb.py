@@ -49,9 +49,7 @@ class ADB:
         done = self._run("get-state")
         if done.returncode != 0 or done.stdout.strip() != "device":
             said = (done.stderr.strip() or done.stdout.strip() or "it does not answer").splitlines()[-1]
-            remedy = next(
-                (remedy for word, remedy in _REMEDIES.items() if word in said), "adb devices lists what is there"
-            )
+            remedy = next((remedy for word, remedy in _REMEDIES.items() if word in said), _LIST)
             raise Unreachable(f"cannot be reached: {said.removeprefix('error: ')}", self.where, remedy)
 
     def push(self, path: str | os.PathLike[str], there: str) -> None:

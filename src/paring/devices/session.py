@@ -91,7 +91,7 @@ class Session:
         try:
             self._trying(lambda: None)
         except BaseException:
-            self._way.end()
+            self.__exit__()
             raise
         return self
 

@@ -5,7 +5,7 @@ Runs on the device: standard library, numpy and the runtime's wheel, nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -60,7 +60,7 @@ def load(path: Path, threads: int, kernels: str = "") -> Loaded:
         kernels: `reference` for LiteRT's own without XNNPACK; empty for those that the runtime chooses.
     """
     module, _ = found()[path.suffix]
-    kind = {".tflite": _TFLite, ".onnx": _ONNX, ".pte": _PTE}[path.suffix]
+    kind: Callable[[str, Path, int, str], Loaded] = {".tflite": _TFLite, ".onnx": _ONNX, ".pte": _PTE}[path.suffix]
     return kind(module, path, threads, kernels)
 
 

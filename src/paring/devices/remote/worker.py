@@ -33,11 +33,11 @@ def main(job: Path, result: Path) -> None:
     draft.replace(result)
 
 
-def _latency(folder: Path, wanted: dict[str, Any], _: Path) -> dict[str, Any]:
+def _latency(folder: Path, wanted: dict[str, Any], __: Path) -> dict[str, Any]:
     opened = [_opened(folder, work, wanted["threads"]) for work in wanted["work"]]
     for one, arrays in opened:
         one.put({name: array[:1] for name, array in arrays.items()})
-    calls = {str(i): one.invoke for i, (one, __) in enumerate(opened)}
+    calls = {str(i): one.invoke for i, (one, _) in enumerate(opened)}
     timings = in_turn(calls, seconds=wanted["seconds"])
     return {"timings": [asdict(timings[str(i)]) for i in range(len(opened))]}
 
@@ -60,7 +60,8 @@ def _run(folder: Path, wanted: dict[str, Any], outputs: Path) -> dict[str, Any]:
         loaded.invoke()
         for name, answer in loaded.taken().items():
             gathered.setdefault(name, []).append(answer)
-    np.savez(outputs, **{name: np.concatenate(answers) for name, answers in gathered.items()})
+    whole: dict[str, Any] = {name: np.concatenate(answers) for name, answers in gathered.items()}
+    np.savez(outputs, **whole)
     return {"outputs": outputs.name}
 
 
