@@ -7,6 +7,7 @@ import pytest
 
 from paring.core.errors import ParingError
 from paring.devices.reach import Options, Work, open
+from paring.targets.litert.runner import LiteRTRunner
 from paring.testing.reaches import IMAGES, ReachContract, here
 
 
@@ -25,9 +26,7 @@ def test_onnx_runtime_answers_as_here(files: Path) -> None:
 
     with open("local") as reach:
         found = reach.run(Work(files / "int8.onnx", {"image": IMAGES}))
-    np.testing.assert_array_equal(
-        found["output"], ONNXRuntimeRunner(files / "int8.onnx").run({"image": IMAGES})["output"]
-    )
+    np.testing.assert_array_equal(found["output"], here(ONNXRuntimeRunner(files / "int8.onnx")))
 
 
 def test_a_way_that_is_not_there_is_named() -> None:
@@ -37,3 +36,9 @@ def test_a_way_that_is_not_there_is_named() -> None:
         open("local:3")
     with pytest.raises(ParingError, match="--identity is of ssh alone"):
         open("local", Options(identity=Path("key")))
+
+
+def test_executorch_answers_as_litert(files: Path) -> None:
+    with open("local") as reach:
+        found = reach.run(Work(files / "float.pte", {"image": IMAGES}))
+    np.testing.assert_allclose(found["0"], here(LiteRTRunner(files / "float.tflite")), atol=1e-4)

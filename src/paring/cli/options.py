@@ -51,8 +51,8 @@ def cores(text: str) -> tuple[int, ...]:
     found: list[int] = []
     try:
         for part in text.split(",") if text else ():
-            first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            found += range(int(first), int(last if dash else first) + 1)
     except ValueError:
         found = []
     if text and not found:

@@ -83,7 +83,9 @@ class Server:
 
     def cut(self) -> int:
         """Kills every connection, as a cable that is pulled does, and leaves what runs in them. Says how many."""
-        found = [one for one in psutil.Process(self._process.pid).children() if self._process.poll() is None]
+        if self._process.poll() is not None:
+            return 0
+        found = psutil.Process(self._process.pid).children()
         for one in found:
             for part in (one, *one.children()):
                 if part.name().startswith("sshd"):

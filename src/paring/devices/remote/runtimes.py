@@ -60,8 +60,8 @@ def load(path: Path, threads: int, kernels: str = "") -> Loaded:
         kernels: `reference` for LiteRT's own without XNNPACK; empty for those that the runtime chooses.
     """
     module, _ = found()[path.suffix]
-    kind: Callable[[str, Path, int, str], Loaded] = {".tflite": _TFLite, ".onnx": _ONNX, ".pte": _PTE}[path.suffix]
-    return kind(module, path, threads, kernels)
+    kinds: dict[str, Callable[[str, Path, int, str], Loaded]] = {".tflite": _TFLite, ".onnx": _ONNX, ".pte": _PTE}
+    return kinds[path.suffix](module, path, threads, kernels)
 
 
 class _TFLite:
@@ -122,7 +122,8 @@ class _PTE:
     def __init__(self, module: str, path: Path, threads: int, kernels: str) -> None:
         library = import_module(f"{module}.extension.pybindings.portable_lib")
         library._unsafe_reset_threadpool(threads)  # before a method is loaded: it takes two by default
-        self._program = library._load_program_from_buffer(path.read_bytes())
+        self._content = path.read_bytes()  # the program reads from it as long as it lives, and keeps no reference
+        self._program = library._load_program_from_buffer(self._content)
         self._method = self._program.load_method("forward")
         self.invoke = self._method.execute
 
@@ -130,7 +131,8 @@ class _PTE:
         import torch  # ExecuTorch's Python runtime needs it
 
         dense = torch.contiguous_format
-        self._method.set_inputs([torch.from_numpy(array).clone(memory_format=dense) for array in arrays.values()])
+        self._fed = [torch.from_numpy(array).clone(memory_format=dense) for array in arrays.values()]
+        self._method.set_inputs(self._fed)
 
     def taken(self) -> dict[str, Any]:
         return {str(i): answer.numpy().copy() for i, answer in enumerate(self._method.get_outputs())}

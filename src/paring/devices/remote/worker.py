@@ -27,13 +27,16 @@ def main(job: Path, result: Path) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     with pinned(min(threads, len(cores)) if cores else threads):  # before loading: pools of threads inherit it
-        found = _KINDS[wanted["kind"]](job.parent, wanted, result.with_suffix(".npz"))
+        if wanted["kind"] == "run":
+            found = _run(job.parent, wanted, result.with_suffix(".npz"))
+        else:
+            found = {"latency": _latency, "memory": _memory}[wanted["kind"]](job.parent, wanted)
     draft = result.with_suffix(".part")
     draft.write_text(json.dumps(found))
     draft.replace(result)
 
 
-def _latency(folder: Path, wanted: dict[str, Any], __: Path) -> dict[str, Any]:
+def _latency(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     opened = [_opened(folder, work, wanted["threads"]) for work in wanted["work"]]
     for one, arrays in opened:
         one.put({name: array[:1] for name, array in arrays.items()})
@@ -42,7 +45,7 @@ def _latency(folder: Path, wanted: dict[str, Any], __: Path) -> dict[str, Any]:
     return {"timings": [asdict(timings[str(i)]) for i in range(len(opened))]}
 
 
-def _memory(folder: Path, wanted: dict[str, Any], _: Path) -> dict[str, Any]:
+def _memory(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     loaded, arrays = _opened(folder, wanted["work"][0], wanted["threads"])
     loaded.put({name: array[:1] for name, array in arrays.items()})
     for _ in range(_RUNS):
@@ -63,9 +66,6 @@ def _run(folder: Path, wanted: dict[str, Any], outputs: Path) -> dict[str, Any]:
     whole: dict[str, Any] = {name: np.concatenate(answers) for name, answers in gathered.items()}
     np.savez(outputs, **whole)
     return {"outputs": outputs.name}
-
-
-_KINDS = {"latency": _latency, "memory": _memory, "run": _run}
 
 
 def _opened(folder: Path, work: dict[str, str], threads: int) -> tuple[runtimes.Loaded, dict[str, Any]]:
