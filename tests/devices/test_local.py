@@ -38,6 +38,7 @@ def test_a_way_that_is_not_there_is_named() -> None:
         open("local", Options(identity=Path("key")))
 
 
+@pytest.mark.slow  # importing ExecuTorch takes longer than all other tests here
 def test_executorch_answers_as_litert(files: Path) -> None:
     with open("local") as reach:
         found = reach.run(Work(files / "float.pte", {"image": IMAGES}))

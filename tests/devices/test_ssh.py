@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from paring.devices import session
 from paring.devices.reach import Options, Work, open
 from paring.devices.session import Session
 from paring.targets.litert.runner import LiteRTRunner
-from paring.testing.reaches import IMAGES, ReachContract, here
+from paring.testing.reaches import IMAGES, ReachContract, here, until
 from paring.testing.sshd import Server, wrapper
 
 
@@ -189,11 +189,3 @@ class TestStrangers:
     def test_what_is_no_address_is_refused(self, address: str) -> None:
         with pytest.raises(ParingError, match="is no address"):
             open(address)
-
-
-def until(met: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for something that another process does."""
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end
-        time.sleep(0.05)

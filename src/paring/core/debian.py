@@ -52,12 +52,13 @@ def extract(files: Sequence[Path], folder: Path) -> None:
     """Unpacks package files into a folder, which is made; it holds `usr` and so on then.
 
     Raises:
-        OSError: there is no dpkg-deb here.
+        OSError: there is no dpkg here.
         subprocess.SubprocessError: a file is damaged, or the disk is full.
     """
-    dpkg = _tool("dpkg-deb")
+    dpkg = _tool("dpkg")
+    folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        _run([dpkg, "-x", str(file), str(folder.absolute())], folder.parent)
+        _run([dpkg, "-x", str(file.absolute()), "."], folder)
 
 
 def _private(folder: Path) -> list[str]:

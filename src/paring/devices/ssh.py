@@ -69,8 +69,8 @@ class _SSH:
         self._close()
         self._connection = self._loop.run(self._connected())
         # `~` is for the shell of the device; quotes would keep it from that
-        home, _, path = self._python.rpartition("~/")
-        command = f"{'~/' if self._python.startswith('~/') else home}{shlex.quote(path)} -c {shlex.quote(code)}"
+        home = "~/" if self._python.startswith("~/") else ""
+        command = f"{home}{shlex.quote(self._python.removeprefix('~/'))} -c {shlex.quote(code)}"
         try:
             return _Channel(self._loop, self._loop.run(_started(self._connection, command)))
         except (asyncssh.Error, OSError) as error:

@@ -1,8 +1,11 @@
 """What every way to reach a device must keep. Subclass `ReachContract` in the tests of a way and give `opened`."""
 
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from paring.core.errors import ParingError
 from paring.core.target import Array
 from paring.devices.reach import Options, Work, open
+from paring.devices.session import Session
 from paring.targets.feeding import OneSampleRunner
 from paring.targets.litert.runner import LiteRTRunner
 from paring.testing.sshd import wrapper
@@ -87,6 +91,26 @@ class ReachContract:
         assert str(damaged) in caught.value.where
         assert not list(place.iterdir())
 
+    def test_a_measurement_that_is_interrupted_ends_and_leaves_nothing(
+        self, address: str, python: Options, work: Work, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask, answer = Session._ask, Session._answer
+
+        def asked(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+            if message["do"] == "work":
+                monkeypatch.setattr(Session, "_answer", interrupted)
+            return ask(session, message)
+
+        def interrupted(_: Session) -> dict[str, Any]:
+            until(lambda: bool(list(place.glob("*/*.job"))))
+            monkeypatch.setattr(Session, "_answer", answer)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Session, "_ask", asked)
+        with pytest.raises(KeyboardInterrupt), open(address, python) as reach:
+            reach.bench({"a": work}, seconds=1000.0)
+        until(lambda: not list(place.iterdir()))
+
     def test_what_the_device_lacks_is_named(
         self, address: str, options: Options, work: Work, place: Path, tmp_path: Path
     ) -> None:
@@ -131,6 +155,14 @@ class ReachContract:
     def test_a_core_that_is_not_there_is_refused(self, address: str, python: Options, work: Work) -> None:
         with pytest.raises(ParingError, match="no core 4095"), open(address, replace(python, cores=(4095,))) as reach:
             reach.run(work)
+
+
+def until(met: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for something that another process does."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def here(runner: OneSampleRunner) -> Array:

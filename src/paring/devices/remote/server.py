@@ -178,7 +178,12 @@ class _Server:
         until = None
         while self.worker is not None and self.worker.poll() is None:
             with suppress(queue.Empty):
-                self.gone = self.lines.get(timeout=_STEP) == _ENDED or self.gone
+                line = self.lines.get(timeout=_STEP)
+                if line == _ENDED:
+                    self.gone = True
+                else:  # whoever speaks before the answer does not want it any more
+                    self.stop_work()
+                    self.lines.put(line)
             self.gone = self.gone or self._claimed()
             if self.gone:
                 until = until or time.monotonic() + self.grace
