@@ -30,7 +30,10 @@ def bench(
     with open(address, options) as reach:
         found = reach.bench(work, threads=threads, seconds=seconds)
         suffix = EMULATED if reach.emulated else ""
-    return [*_records(found, address, suffix), *(r for path in artifacts for r in measurements.size_of(path, str(path)))]
+    return [
+        *_records(found, address, suffix),
+        *(r for path in artifacts for r in measurements.size_of(path, str(path))),
+    ]
 
 
 def answers(
