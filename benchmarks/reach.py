@@ -25,7 +25,7 @@ from paring.testing.sshd import Server
 
 PAIRS = 7
 SECONDS = 1.0  # of timing in each measurement
-SAMPLES = 20
+SAMPLES = 5
 TINY = Path(__file__).parents[1] / "tests/devices/files/int8.tflite"
 
 
