@@ -55,6 +55,7 @@ bench: setup
 	for what in train judge; do $(BIN)/python benchmarks/low_rank.py $$what || exit 1; done
 	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/library.py --checkpoint runs/minilm.safetensors
+	$(BIN)/python benchmarks/reach.py runs/pruning/files/mobilenet_v2/paring-50_of_MACs-recovered-int8.tflite
 	$(BIN)/python -m pytest -q -m slow
 
 # Neural Compressor wants numpy 1, and gets an environment of its own

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paring import data, load, opening, reporting
+from paring import data, load, opening, reaching, reporting
 from paring.compression import Compression
-from paring.core.errors import ParingError
+from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
 from paring.core.record import Record
@@ -15,6 +15,7 @@ from paring.core.rundir import RunDirectory, key
 from paring.core.step import Progress
 from paring.core.target import Problem
 from paring.core.task import Split, Tokenization
+from paring.devices.reach import Options
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.measure import measurements
 from paring.measure.serving import serving
@@ -248,20 +249,54 @@ def sensitivity_folder(model: str, by: str) -> Path:
 
 
 def bench(
-    artifacts: Sequence[Path], *, threads: int = 1, seconds: float = 4.0, with_serving: bool = False
+    artifacts: Sequence[Path],
+    *,
+    threads: int = 1,
+    seconds: float = 4.0,
+    with_serving: bool = False,
+    on: str | None = None,
+    reached: Options | None = None,
 ) -> list[Record]:
     """Latency (interleaved; ratios to the first), size and peak memory of artifacts. Stages are the files' names.
 
-    `with_serving` adds how long each takes to start, and what threads and batches win.
+    Args:
+        artifacts: exported files.
+        threads: that a runtime may use.
+        seconds: to spend, roughly, on the timing of all.
+        with_serving: adds how long each takes to start, and what threads and batches win; on this machine alone.
+        on: a device to measure on: `local` (a fresh process), `ssh://user@host:port`, `adb`, `adb:SERIAL`,
+            `emulated-arm64`, whose times are called `latency_emulated`; in this process where it is None.
+        reached: key, cores and so on for the way to it.
+
+    Raises:
+        ParingError: a file or the device is refused; nothing is left on the device.
     """
     if not artifacts:
         raise ParingError("no artifact is named", "bench", "name one file or more")
+    if on is not None and with_serving:
+        raise ParingError("serving is measured on this machine alone", f"bench on {on}", "leave one of the two out")
+    if on is not None:
+        return reaching.bench(artifacts, on, reached or Options(), threads=threads, seconds=seconds)
     found = {str(path): (of_file(path), path) for path in artifacts}
     return [
         *measurements.latency({n: t.open(p, threads) for n, (t, p) in found.items()}, seconds=seconds),
         *(r for n, (t, p) in found.items() for r in measurements.footprint(t, p, n, threads)),
         *(r for n, (t, p) in found.items() if with_serving for r in serving(t, p, n, threads)),
     ]
+
+
+def prepare(what: str, *, progress: Progress | None = None) -> Path:
+    """Sets up a stand-in for a device, once: `emulated-arm64`, for `bench(..., on="emulated-arm64")`. Gives its folder.
+
+    Raises:
+        UnknownName: nothing is called so.
+        ParingError: a download failed, or the disk is full; called again it goes on.
+    """
+    from paring.devices import arm64  # here, as nothing else needs it
+
+    if what != "emulated-arm64":
+        raise UnknownName.of("stand-in", what, ["emulated-arm64"])
+    return arm64.prepare(progress).root
 
 
 def train_model(

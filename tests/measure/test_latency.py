@@ -7,7 +7,8 @@ import pytest
 
 from paring.core.model import TensorSpec
 from paring.core.target import Array
-from paring.measure.latency import WARM_UP, interleaved
+from paring.core.timing import WARM_UP
+from paring.measure.latency import interleaved
 
 
 class Clock:

@@ -1,32 +1,6 @@
-"""What the machine is, and staying on its cores."""
-
-import os
-from pathlib import Path
-
-import pytest
+"""What the machine is."""
 
 from paring.measure import machine
-
-
-@pytest.mark.parametrize(
-    ("told", "wanted"),
-    [
-        ("model name\t: AMD EPYC\nflags\t\t: fpu avx avx2 fma\n", "AMD EPYC (AVX2)"),
-        (
-            "model name\t: AMD EPYC\nflags\t\t: avx2 avx512bw avx512_vnni\n\nmodel name\t: other\n",
-            "AMD EPYC (AVX-512 VNNI)",
-        ),
-        ("Features\t: fp asimd asimddp\nModel\t\t: Raspberry Pi 5 Model B\n", "Raspberry Pi 5 Model B (dot product)"),
-        ("model name\t: old\nflags\t\t: sse2\n", "old"),
-    ],
-)
-def test_the_processor_is_told_with_its_best_integer_instructions(told: str, wanted: str, tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text(told)
-    assert machine.cpu(tmp_path / "cpuinfo") == wanted
-
-
-def test_a_processor_that_linux_does_not_describe_has_a_name(tmp_path: Path) -> None:
-    assert machine.cpu(tmp_path / "none")
 
 
 def test_the_environment_is_told() -> None:
@@ -34,10 +8,3 @@ def test_the_environment_is_told() -> None:
     assert found["cpu"]
     assert "torch" in found["libraries"]
     assert machine.on("LiteRT 1", 2).endswith("· LiteRT 1 · 2 threads")
-
-
-def test_pinning_ends() -> None:
-    before = os.sched_getaffinity(0)
-    with machine.pinned(1):
-        assert len(os.sched_getaffinity(0)) == 1
-    assert os.sched_getaffinity(0) == before

@@ -12,6 +12,7 @@ from paring.cli import (
     doctor,
     evaluate,
     inspect,
+    prepare,
     recipes,
     report,
     sensitivity,
@@ -38,6 +39,7 @@ for command in (
     diagnose,
     sensitivity,
     bench,
+    prepare,
     report,
     doctor,
 ):

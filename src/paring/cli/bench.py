@@ -1,11 +1,13 @@
-"""`paring bench`: latency, size and memory of artifacts, side by side."""
+"""`paring bench`: latency, size and memory of artifacts, side by side, here or on a device."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from paring.cli.options import Threads
+from paring.cli.options import Threads, cores
+
+_METRICS = ("latency", "latency_ratio", "size", "zipped_size", "peak_memory")
 
 
 def add(app: typer.Typer) -> None:
@@ -17,17 +19,31 @@ def add(app: typer.Typer) -> None:
         threads: Threads = 1,
         seconds: Annotated[float, typer.Option(help="To spend on the latency of all.", min=0.1)] = 4.0,
         serving: Annotated[bool, typer.Option("--serving", help="Also start, threads and batches.")] = False,
+        on: Annotated[
+            str | None,
+            typer.Option(help="local (a fresh process), ssh://user@host:port, adb, adb:SERIAL or emulated-arm64."),
+        ] = None,
+        identity: Annotated[Path | None, typer.Option(help="Private key for SSH, instead of the agent's.")] = None,
+        known_hosts: Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")] = None,
+        python: Annotated[str, typer.Option(help="Of the device; python3 where it is left out.")] = "",
+        on_cores: Annotated[str, typer.Option("--cores", help="To stay on: 0-3 or 4,5.")] = "",
+        benchmark_model: Annotated[str, typer.Option(help="Path of LiteRT's tool on a device without Python.")] = "",
     ) -> None:
         """Time exported files in turn in their runtime, and measure size and peak memory."""
         from rich.console import Console
         from rich.table import Table
 
         from paring import api
+        from paring.devices.reach import Options
         from paring.report import human
         from paring.report.metrics import label
 
-        records = api.bench(artifacts, threads=threads, seconds=seconds, with_serving=serving)
-        metrics = ("latency", "latency_ratio", "size", "zipped_size", "peak_memory")
+        reached = Options(identity, known_hosts, python, cores(on_cores), benchmark_model)
+        # an option for a device without one: the way `local` refuses what is not its own
+        on = on or ("local" if reached != Options() else None)
+        records = api.bench(artifacts, threads=threads, seconds=seconds, with_serving=serving, on=on, reached=reached)
+        found = {record.metric for record in records}
+        metrics = [name for metric in _METRICS for name in (metric, _emulated(metric)) if name in found]
         table = Table("file", *metrics)
         for path in dict.fromkeys(record.stage for record in records):
             cells = {r.metric: human.quantity(r.value, r.unit, r.spread) for r in records if r.stage == path}
@@ -42,3 +58,9 @@ def add(app: typer.Typer) -> None:
         if others.rows:
             console.print(others)
         console.print(records[0].device, markup=False, highlight=False)
+
+
+def _emulated(metric: str) -> str:
+    """The name of a metric that an emulator gave."""
+    base, ratio, _ = metric.partition("_ratio")
+    return f"{base}_emulated{ratio}"

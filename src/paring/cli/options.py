@@ -46,6 +46,20 @@ def shapes(texts: list[str] | None) -> tuple[int, ...] | tuple[TensorSpec, ...] 
     return tuple(found)
 
 
+def cores(text: str) -> tuple[int, ...]:
+    """`0-3,6` as numbers; raises ParingError for anything else."""
+    found: list[int] = []
+    try:
+        for part in text.split(",") if text else ():
+            first, dash, last = part.partition("-")
+            found += range(int(first), int(last if dash else first) + 1)
+    except ValueError:
+        found = []
+    if text and not found:
+        raise ParingError(f"{text!r} names no cores", "--cores", "write numbers and ranges: 0-3,6")
+    return tuple(found)
+
+
 def sizes(text: str) -> tuple[int, ...]:
     """`3,224,224` as numbers; raises ParingError for anything else."""
     try:

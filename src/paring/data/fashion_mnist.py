@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from paring.core import debian
 from paring.core.errors import ParingError
 from paring.data import cache, idx
 from paring.data.arrays import Side
@@ -43,7 +43,7 @@ MD5 = dict(
         strict=True,
     )
 )
-_TIMEOUT = 120  # seconds, for a package or for an answer of the server
+_TIMEOUT = 120  # seconds, for an answer of the server
 
 
 def open_fashion_mnist(name: str, *, size: Side | None = None) -> ImageTask:
@@ -100,31 +100,10 @@ def _folders() -> Iterator[Path]:
 
 
 def _from_debian(home: Path) -> None:
-    """Unpacks the package without installing it, which needs no rights."""
-    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg")
-    if not apt or not dpkg:
-        raise OSError("no apt-get here")
+    """Unpacks the package without installing it."""
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as draft:
-
-        def run(*command: str) -> None:
-            subprocess.run(command, cwd=draft, check=True, capture_output=True, timeout=_TIMEOUT)
-
-        try:
-            run(apt, "download", PACKAGE)
-        except subprocess.CalledProcessError:  # no package lists, as in a fresh container: fetch our own
-            Path(draft, "lists", "partial").mkdir(parents=True)
-            private = (
-                "-o",
-                f"Dir::State::Lists={draft}/lists",
-                "-o",
-                f"Dir::Cache={draft}",
-                "-o",
-                "Debug::NoLocking=1",
-            )
-            run(apt, *private, "update")
-            run(apt, *private, "download", PACKAGE)
-        run(dpkg, "-x", *map(str, Path(draft).glob("*.deb")), ".")
+        debian.unpack([PACKAGE], Path(draft))
         unpacked = idx.find(Path(draft, *SYSTEM.parts[1:])) or {}
         for path in unpacked.values():
             path.replace(home / path.name)

@@ -2,12 +2,12 @@
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from paring.core.model import Json
+from paring.core.processor import cpu, device
+
+__all__ = ["LIBRARIES", "cpu", "environment", "on", "versions"]
 
 LIBRARIES = (
     "torch",
@@ -20,32 +20,6 @@ LIBRARIES = (
     "onnxscript",
     "numpy",
 )
-
-
-# flag of Linux -> what integer kernels can use, the best first: the same name may have any of them in a virtual machine
-_INSTRUCTIONS = {
-    "amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "avx512bw": "AVX-512", "avx2": "AVX2",
-    "i8mm": "I8MM", "asimddp": "dot product", "asimd": "NEON",
-}  # fmt: skip
-
-
-def cpu(described: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, and the best instructions that it has for int8: these decide how fast quantized files run.
-
-    Args:
-        described: what Linux says of it.
-    """
-    told: dict[str, str] = {}
-    try:
-        for line in described.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            told.setdefault(key.strip(), value.strip())
-    except OSError:
-        pass
-    name = told.get("model name") or told.get("Model") or platform.processor() or platform.machine()
-    flags = (told.get("flags") or told.get("Features") or "").split()
-    best = next((one for flag, one in _INSTRUCTIONS.items() if flag in flags), "")
-    return f"{name} ({best})" if best else name
 
 
 def versions() -> dict[str, str]:
@@ -72,18 +46,4 @@ def environment() -> dict[str, Json]:
 
 def on(runtime: str, threads: int) -> str:
     """The `device` of a record: processor, runtime and threads."""
-    return f"{cpu()} · {runtime} · {threads} thread{'s' if threads > 1 else ''}"
-
-
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Keeps this thread on as many cores as it may use, so that it is not moved about; undone afterwards."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(allowed)[-threads:])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
+    return device(cpu(), runtime, threads)

@@ -11,6 +11,7 @@ from paring.core.record import Origin, Record
 from paring.core.step import Progress
 from paring.core.target import Runner, Target
 from paring.core.task import Split, Task
+from paring.core.timing import Timing
 from paring.measure import accuracy, cost, fresh, machine
 from paring.measure.answers import Answers, collect, of_model, of_runner
 from paring.measure.latency import interleaved
@@ -122,21 +123,35 @@ def on_integers(quantized: int, in_float: int, stage: str) -> list[Record]:
 
 def latency(runners: Mapping[str, Runner], *, seconds: float = 4.0) -> list[Record]:
     """Latency of artifacts, interleaved, and its ratio to the first of them."""
+    timings = interleaved(runners, seconds=seconds)
+    where = {stage: machine.on(runner.runtime, runner.threads) for stage, runner in runners.items()}
+    return timed(timings, where, "paring.measure.latency.interleaved")
+
+
+def timed(
+    timings: Mapping[str, Timing], devices: Mapping[str, str], source: str, metric: str = "latency"
+) -> list[Record]:
+    """The Records of timings: each one's latency, and of all but the first the ratio to it.
+
+    Args:
+        timings: by stage.
+        devices: what each was measured on.
+        source: what measured.
+        metric: what the latency is called; its ratio is `METRIC_ratio`.
+    """
     records = []
-    for position, (stage, timing) in enumerate(interleaved(runners, seconds=seconds).items()):
-        device = machine.on(runners[stage].runtime, runners[stage].threads)
-        source = "paring.measure.latency.interleaved"
+    for position, (stage, timing) in enumerate(timings.items()):
         records.append(
             Record(
-                stage=stage, metric="latency", value=timing.median, unit="ms", spread=timing.spread,
-                samples=timing.samples, device=device, source=source,
+                stage=stage, metric=metric, value=timing.median, unit="ms", spread=timing.spread,
+                samples=timing.samples, device=devices[stage], source=source,
             )
         )  # fmt: skip
         if position:
             records.append(
                 Record(
-                    stage=stage, metric="latency_ratio", value=timing.ratio, unit="1", spread=timing.ratio_spread,
-                    samples=timing.samples, device=device, source=source,
+                    stage=stage, metric=f"{metric}_ratio", value=timing.ratio, unit="1", spread=timing.ratio_spread,
+                    samples=timing.samples, device=devices[stage], source=source,
                 )
             )  # fmt: skip
     return records

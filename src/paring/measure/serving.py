@@ -8,6 +8,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
+from paring.core.processor import pinned
 from paring.core.record import Record
 from paring.core.target import Runner, Target, one_sample
 from paring.measure import fresh, machine
@@ -80,7 +81,7 @@ def _threads(target: Target, artifact: Path, stage: str) -> list[Record]:
 def _batches(runner: Runner, stage: str, sizes: Sequence[int]) -> list[Record]:
     sample, device = one_sample(runner.inputs), machine.on(runner.runtime, runner.threads)
     records = []
-    with machine.pinned(runner.threads):
+    with pinned(runner.threads):
         for size in sizes:
             batch = {name: np.repeat(array, size, axis=0) for name, array in sample.items()}
             runner.run(batch)

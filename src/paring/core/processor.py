@@ -1,0 +1,58 @@
+"""The processor that runs a measurement, and staying on its cores. Standard library alone: devices run it."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# flag of Linux -> what integer kernels can use, the best first: the same name may have any of them in a virtual machine
+_INSTRUCTIONS = {
+    "amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "avx512bw": "AVX-512", "avx2": "AVX2",
+    "i8mm": "I8MM", "asimddp": "dot product", "asimd": "NEON",
+}  # fmt: skip
+_BOARD = Path("/proc/device-tree/model")  # ARM boards tell their name here where cpuinfo does not
+
+
+def cpu(described: Path = Path("/proc/cpuinfo"), board: Path = _BOARD) -> str:
+    """The processor's name, and the best instructions that it has for int8: these decide how fast quantized files run.
+
+    Args:
+        described: what Linux says of it.
+        board: where Linux tells the name of the board.
+    """
+    told: dict[str, str] = {}
+    with suppress(OSError):
+        for line in described.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            told.setdefault(key.strip(), value.strip())
+    name = told.get("model name") or told.get("Model") or told.get("Hardware") or _board(board)
+    name = name or platform.processor() or platform.machine()
+    flags = (told.get("flags") or told.get("Features") or "").split()
+    best = next((one for flag, one in _INSTRUCTIONS.items() if flag in flags), "")
+    return f"{name} ({best})" if best else name
+
+
+def device(processor: str, runtime: str, threads: int) -> str:
+    """The `device` of a record: processor, runtime and threads."""
+    return f"{processor} · {runtime} · {threads} thread{'s' if threads > 1 else ''}"
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Keeps this thread on as many cores as it may use, so that it is not moved about; undone afterwards."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[-threads:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _board(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8").strip("\0\n ")
+    return ""
