@@ -1,4 +1,4 @@
-"""The way of the data: load → check → steps → export → measure → report. The only file that knows every stage."""
+"""The way of the data: load → check → steps → export → measure → report → bundle. The only file that knows every stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from paring.steps import STEPS
 from paring.targets import TARGETS, is_artifact, of_file
 
 if TYPE_CHECKING:
+    from paring.bundle.verify import Verification
     from paring.catalog import Described
     from paring.diagnosis import Diagnosis
     from paring.sensitivities import Sensitivity
@@ -262,6 +263,34 @@ def bench(
         *(r for n, (t, p) in found.items() for r in measurements.footprint(t, p, n, threads)),
         *(r for n, (t, p) in found.items() if with_serving for r in serving(t, p, n, threads)),
     ]
+
+
+def bundle(run: Path, platform: str, out: Path | None = None, *, progress: Progress | None = None) -> Path:
+    """Writes what an app developer needs of a finished run: see `paring.bundling.bundle`.
+
+    Args:
+        run: a run directory.
+        platform: `android`, `ios`, `linux` or `python`.
+        out: the bundle; `bundles/` and the platform's name in the run directory where it is left out.
+        progress: shows how far it has come.
+
+    Raises:
+        ParingError: no such platform, no finished run, or none of its artifacts is for the platform.
+    """
+    from paring import bundling  # here, as it needs torch
+
+    return bundling.bundle(run, platform, out, progress or Silent())
+
+
+def verify(bundle: Path) -> "Verification":
+    """Whether a bundle's files are as they were written, and its artifacts answer as they should on this machine.
+
+    Raises:
+        ParingError: it is no bundle, or one of another version; a runtime is not installed.
+    """
+    from paring.bundle.verify import verify
+
+    return verify(bundle)
 
 
 def train_model(

@@ -6,6 +6,7 @@ import typer
 
 from paring.cli import (
     bench,
+    bundle,
     check,
     compress,
     diagnose,
@@ -17,6 +18,7 @@ from paring.cli import (
     sensitivity,
     steps,
     train,
+    verify,
 )
 from paring.core.errors import ParingError
 
@@ -38,6 +40,8 @@ for command in (
     diagnose,
     sensitivity,
     bench,
+    bundle,
+    verify,
     report,
     doctor,
 ):
