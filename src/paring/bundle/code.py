@@ -53,7 +53,8 @@ def write(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"f32": _f32, **{language: _literal(rule) for language, rule in _ESCAPES.items()}}
+    environment.filters |= {"f32": _f32, "in_golden": lambda path: path.removeprefix(f"{platform.golden}/")}
+    environment.filters |= {language: _literal(rule) for language, rule in _ESCAPES.items()}
     root = _TEMPLATES / platform.name
     for template in (_TEMPLATES / "README.md.j2", *sorted(root.rglob("*.j2"))):
         text = environment.get_template(template.relative_to(_TEMPLATES).as_posix()).render(context)

@@ -29,7 +29,7 @@ PLATFORMS = {
     for one in (
         Platform("android", ("litert", "executorch"), "artifacts", "golden", "a Gradle module in Kotlin"),
         # a Swift package and a pod take resources from inside their targets' folders only
-        Platform("ios", ("litert", "coreml"), "ios/Sources/Resources", "ios/Tests/golden", "a Swift package and a pod"),
+        Platform("ios", ("litert", "coreml"), "ios/Sources/Model", "ios/Tests/golden", "a Swift package and a pod"),
         Platform("linux", ("litert", "onnxruntime"), "artifacts", "golden", "a CMake project in C++"),
         Platform("python", ("litert", "executorch", "onnxruntime"), "artifacts", "golden", "one Python file"),
     )
