@@ -7,19 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paring.api import (
-        Result,
-        bench,
-        bundle,
-        check,
-        compress,
-        diagnose,
-        evaluate,
-        inspect,
-        sensitivity,
-        train_model,
-        verify,
-    )
+    from paring.api import Result, bench, check, compress, diagnose, evaluate, inspect, sensitivity, train_model
     from paring.core.errors import ParingError
     from paring.core.model import Model
     from paring.core.record import Record
@@ -33,7 +21,6 @@ __all__ = [
     "Record",
     "Result",
     "bench",
-    "bundle",
     "check",
     "compress",
     "diagnose",
@@ -41,7 +28,6 @@ __all__ = [
     "inspect",
     "sensitivity",
     "train_model",
-    "verify",
 ]
 _HOMES = {
     "Model": "paring.core.model",
