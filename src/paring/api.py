@@ -1,4 +1,4 @@
-"""The way of the data: load → check → steps → export → measure → report → bundle. The only file that knows every stage."""
+"""The way of the data: load → check → steps → export → measure → report → bundle. Alone it knows every stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

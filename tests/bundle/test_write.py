@@ -27,20 +27,6 @@ def files(bundle: Path) -> dict[str, str]:
     }
 
 
-def as_coreml(run: Path, copy: Path) -> Path:
-    """A run that has a Core ML package besides, as far as a bundle can see."""
-    shutil.copytree(run, copy)
-    package = copy / "artifacts" / "coreml" / "model.mlpackage"
-    (package / "Data").mkdir(parents=True)
-    (package / "Manifest.json").write_text("{}")
-    (package / "Data" / "weights.bin").write_bytes(b"weights")
-    report = json.loads((copy / "report.json").read_text())
-    stage = {"name": "artifact:coreml", "title": "coreml file", "files": ["artifacts/coreml/model.mlpackage"]}
-    report["stages"].append({**report["stages"][-1], **stage})
-    (copy / "report.json").write_text(json.dumps(report))
-    return copy
-
-
 def test_the_manifest_names_every_file_with_its_hash(bundles: Mapping[str, Path]) -> None:
     for name, bundle in bundles.items():
         found = manifest.read(bundle)
@@ -106,8 +92,8 @@ def test_tolerances_are_codes_where_the_file_computes_on_integers(bundles: Mappi
     assert onnx.tolerance["output"].elsewhere == pytest.approx(2.01 * step, rel=1e-4)
 
 
-def test_a_core_ml_package_goes_into_the_swift_package(run: Path, tmp_path: Path) -> None:
-    bundle = api.bundle(as_coreml(run, tmp_path / "run"), "ios", tmp_path / "ios")
+def test_a_core_ml_package_goes_into_the_swift_package(coreml_run: Path, tmp_path: Path) -> None:
+    bundle = api.bundle(coreml_run, "ios", tmp_path / "ios")
     assert (bundle / "ios/Sources/Model/coreml/model.mlpackage/Data/weights.bin").read_bytes() == b"weights"
     found = api.verify(bundle)
     assert found.good

@@ -45,7 +45,8 @@ def write(
     if what == "image":
         normalized = Normalized.of(task)
         height, width = task.preprocessing["size"]
-        context |= {"height": height, "width": width, "factor": normalized.factor, "offset": normalized.offset}
+        context |= {"height": height, "width": width, "factor": normalized.factor.tolist()}
+        context["offset"] = normalized.offset.tolist()
     environment = Environment(  # noqa: S701 - source code, not HTML
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
