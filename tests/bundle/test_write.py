@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import runpy
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,15 @@ def test_other_data_than_the_run_had_are_told(run: Path, tmp_path: Path) -> None
 def test_an_unknown_platform_is_an_unknown_name(run: Path) -> None:
     with pytest.raises(UnknownName):
         api.bundle(run, "windows")
+
+
+def test_the_example_runs(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "example-run", ignore=shutil.ignore_patterns("bundles"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    example = Path(__file__).parents[2] / "examples" / "bundle.py"
+    labels = runpy.run_path(str(example))["main"](copy)
+    found = manifest.read(copy / "bundles/python")
+    expected = golden.array(copy / "bundles/python" / found.artifacts[0].expected["output"], "float32", (8, 10))
+    assert labels == [str(place) for place in expected.argmax(1)]
+    assert api.verify(copy / "bundles/python").good
