@@ -266,28 +266,14 @@ def bench(
 
 
 def bundle(run: Path, platform: str, out: Path | None = None, *, progress: Progress | None = None) -> Path:
-    """Writes what an app developer needs of a finished run: see `paring.bundling.bundle`.
-
-    Args:
-        run: a run directory.
-        platform: `android`, `ios`, `linux` or `python`.
-        out: the bundle; `bundles/` and the platform's name in the run directory where it is left out.
-        progress: shows how far it has come.
-
-    Raises:
-        ParingError: no such platform, no finished run, or none of its artifacts is for the platform.
-    """
+    """Writes what an app developer needs of a finished run; arguments and errors as of `paring.bundling.bundle`."""
     from paring import bundling  # here, as it needs torch
 
     return bundling.bundle(run, platform, out, progress or Silent())
 
 
 def verify(bundle: Path) -> "Verification":
-    """Whether a bundle's files are as they were written, and its artifacts answer as they should on this machine.
-
-    Raises:
-        ParingError: it is no bundle, or one of another version; a runtime is not installed.
-    """
+    """Whether a bundle is as it was written, and answers as it should here; errors as of `paring.bundle.verify`."""
     from paring.bundle.verify import verify
 
     return verify(bundle)

@@ -33,6 +33,7 @@ def compressed(recipe: Mapping[str, Any], out: Path) -> Path:
         patch.setattr(Compression, "export", export)
         patch.setattr(measurements, "latency", lambda *_: [])
         patch.setattr(measurements, "of_artifact", lambda *_: [])
+        patch.setattr(measurements, "memory_of", lambda *_: [])
         return api.compress(recipe, out=out).path
 
 

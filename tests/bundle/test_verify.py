@@ -79,6 +79,14 @@ def test_a_manifest_that_is_another_is_refused(bundle: Path, key: str, value: An
     assert "manifest.json" in caught.value.where
 
 
+def test_an_artifact_from_elsewhere_is_not_run(bundle: Path) -> None:
+    found = manifest.read(bundle)
+    first, *others = found.artifacts
+    strange = found.model_copy(update={"artifacts": (first.model_copy(update={"path": "../model.tflite"}), *others)})
+    (bundle / "manifest.json").write_text(manifest.dump(strange.sealed()))
+    assert api.verify(bundle).faults == ("../model.tflite: is none of the bundle's files",)
+
+
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParingError, match="cannot be read"):
         api.verify(tmp_path)

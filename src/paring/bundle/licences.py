@@ -56,8 +56,7 @@ def _runtime(target: str) -> tuple[str, str]:
         told = None
     if told is None:
         return ("part of the system", "Apple") if target == "coreml" else (_UNKNOWN, "its maker can tell")
-    licence = told.get("License-Expression") or next(
-        (line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License")),
-        told.get("License") or _UNKNOWN,
-    )
-    return str(licence).splitlines()[0], f"the package {package} {told['Version']}"
+    said = [told[name] for name in ("License-Expression", "License") if name in told]
+    classes = [line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License")]
+    licence = next(iter([*said, *classes]), _UNKNOWN)
+    return licence.splitlines()[0], f"the package {package} {told['Version']}"

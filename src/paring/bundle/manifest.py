@@ -62,8 +62,14 @@ class FileEnd(Part):
         if end.channels_last:
             batch, channels, *sides = shape
             shape = (batch, *sides, channels)
-        facts = {"dtype": end.dtype, "scale": end.scale, "zero_point": end.zero_point}
-        return cls(name=name, shape=tuple(shape), channels_last=end.channels_last, **facts)
+        return cls(
+            name=name,
+            shape=tuple(shape),
+            dtype=end.dtype,
+            scale=end.scale,
+            zero_point=end.zero_point,
+            channels_last=end.channels_last,
+        )
 
 
 class Tolerance(Part):

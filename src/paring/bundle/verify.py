@@ -8,12 +8,12 @@ import numpy as np
 
 from paring.bundle import golden, manifest
 from paring.bundle.manifest import Artifact, Golden, Manifest
+from paring.bundle.runtime import opened, why_not
 from paring.bundle.write import entries
 from paring.core.errors import ParingError
 from paring.core.model import Json
 from paring.core.target import Runner
 from paring.measure import machine
-from paring.targets import TARGETS
 
 Open = Callable[[Artifact, Path], Runner | None]
 
@@ -78,11 +78,8 @@ class Verification:
 
 
 def here(artifact: Artifact, file: Path) -> Runner | None:
-    """Opens an artifact in its runtime on this machine; None where no runtime here can run it."""
-    if not artifact.runtime:
-        return None
-    runner: Runner = TARGETS.load(artifact.target)().open(file)
-    return runner
+    """Opens an artifact in its runtime on this machine; None where none here can run it."""
+    return opened(artifact.target, file)
 
 
 def verify(bundle: Path, open: Open = here, processor: str | None = None) -> Verification:
@@ -116,20 +113,18 @@ def replay(bundle: Path, samples: Golden, artifact: Artifact, runner: Runner | N
         ParingError: a file holds other than its shape tells, or the runner fails.
     """
     if runner is None:
-        note = f"not replayed: no runtime for {artifact.target} on this machine"
-        limits = artifact.tolerance
-        return [Replay(artifact.target, name, "", 0.0, limits[name].elsewhere, note) for name in artifact.expected]
+        note = f"not replayed: {why_not(artifact.target) or 'no runner was given'}"
+        return [Replay(artifact.target, name, "", 0.0, one.elsewhere, note) for name, one in artifact.tolerance.items()]
     answers = runner.run(golden.load(bundle, samples))
     found = []
     for name, path in artifact.expected.items():
-        expected = golden.array(bundle / path, "float32", samples.shapes[name])
-        limits = artifact.tolerance[name]
-        same = runner.runtime == artifact.runtime and processor == limits.processor
+        expected, limit = golden.array(bundle / path, "float32", samples.shapes[name]), artifact.tolerance[name]
+        same = runner.runtime == artifact.runtime and processor == limit.processor
         if name not in answers or answers[name].shape != expected.shape:
             raise ParingError(f"gives no output {name!r} of {expected.shape}", runner.runtime, "use another runtime")
         apart = float(np.abs(answers[name].astype(np.float32) - expected).max())
-        most = limits.same if same else limits.elsewhere
-        found.append(Replay(artifact.target, name, runner.runtime, apart, most, limits.why))
+        most = limit.same if same else limit.elsewhere
+        found.append(Replay(artifact.target, name, runner.runtime, apart, most, limit.why))
     return found
 
 
@@ -140,4 +135,5 @@ def _faults(bundle: Path, found: Manifest) -> list[str]:
     changed = [f"{path}: was changed" for path in sorted(wanted.keys() & there.keys()) if wanted[path] != there[path]]
     missing = [f"{path}: is missing" for path in sorted(wanted.keys() - there.keys())]
     extra = [f"{path}: does not belong to the bundle" for path in sorted(there.keys() - wanted.keys())]
-    return changed + missing + extra
+    named = [one.path for one in found.artifacts if not any(f"{path}/".startswith(f"{one.path}/") for path in wanted)]
+    return changed + missing + extra + [f"{path}: is none of the bundle's files" for path in named]

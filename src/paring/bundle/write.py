@@ -15,6 +15,7 @@ from paring.bundle.licences import licences
 from paring.bundle.manifest import NAME, SCHEMA, Artifact, FileEnd, FileEntry, Golden, Manifest, dump
 from paring.bundle.platforms import Platform
 from paring.bundle.preprocessing import as_json, kind
+from paring.bundle.runtime import opened, why_not
 from paring.bundle.tolerance import Shipped, tolerance
 from paring.core import atomic
 from paring.core.errors import ParingError
@@ -22,9 +23,6 @@ from paring.core.target import Array, Runner
 from paring.core.task import Task
 from paring.measure.answers import Answers
 from paring.recipes.recipe import Recipe
-from paring.targets import TARGETS
-
-_ON_APPLE = frozenset({"coreml"})  # targets whose runtime is nowhere but there
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,17 @@ def _fill(run: Finished, platform: Platform, folder: Path) -> None:
 def _artifacts(run: Finished, platform: Platform, folder: Path) -> tuple[tuple[Artifact, ...], Golden]:
     """Copies the artifacts, and takes their golden answers."""
     files = {one.target: _copied(one, folder / platform.artifacts / one.target) for one in run.artifacts}
-    runners = {one: None if one in _ON_APPLE else TARGETS.load(one)().open(file) for one, file in files.items()}
-    inputs = next((runner.inputs for runner in runners.values() if runner is not None), run.task.inputs)
+    runners = {target: opened(target, file) for target, file in files.items()}
+    known = next((runner for runner in runners.values() if runner is not None), None)
+    inputs = run.task.inputs if known is None else known.inputs
+    first = "output" if known is None else known.outputs[0].name
     samples = golden.choose(run.task, run.original, inputs)
-    place, found, shapes = folder / platform.golden, [], {}
+    place = folder / platform.golden
+    found: list[Artifact] = []
+    shapes: dict[str, tuple[int, ...]] = {}
     for one in run.artifacts:
         file, runner = files[one.target], runners[one.target]
-        answers = _answers(runner, samples, run.result)
+        answers = _answers(runner, samples, run.result, first)
         shapes |= {name: array.shape for name, array in answers.items()}
         outputs = tuple(_end(runner, name, (1, *array.shape[1:]), "float32") for name, array in answers.items())
         limits = {
@@ -141,10 +143,10 @@ def _copied(one: Shipped, folder: Path) -> Path:
     return copy
 
 
-def _answers(runner: Runner | None, samples: golden.Samples, result: Answers) -> dict[str, Array]:
-    """Of the artifact in its runtime; where none can run it, of the model in PyTorch, as the run kept them."""
+def _answers(runner: Runner | None, samples: golden.Samples, result: Answers, first: str) -> dict[str, Array]:
+    """Of the artifact; where nothing here can run it, the first output of the model in PyTorch, as the run kept it."""
     if runner is None:
-        return {"output": np.asarray(result.outputs[: len(samples)])}
+        return {first: np.asarray(result.outputs[: len(samples)])}
     return runner.run(samples.inputs)
 
 
@@ -167,8 +169,9 @@ def _notes(run: Finished, no_raw: bool) -> tuple[str, ...]:
     if what == "text" and run.tokenizer is None:
         found.append("The tokenizer is not at hand: the code takes ids of tokens.")
     for one in run.artifacts:
-        if one.target in _ON_APPLE:
-            found.append(f"{one.target}: nothing here runs it; expected are the answers of the model in PyTorch.")
+        reason = why_not(one.target)
+        if reason is not None:
+            found.append(f"{one.target} was not run ({reason}): expected are the answers of the model in PyTorch.")
     return tuple(found)
 
 
