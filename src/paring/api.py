@@ -1,4 +1,4 @@
-"""The way of the data: load → check → steps → export → measure → report. The only file that knows every stage."""
+"""The way of the data: load → check → steps → export → measure → report → bundle. Alone it knows every stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from paring.steps import STEPS
 from paring.targets import TARGETS, is_artifact, of_file
 
 if TYPE_CHECKING:
+    from paring.bundle.verify import Verification
     from paring.catalog import Described
     from paring.diagnosis import Diagnosis
     from paring.sensitivities import Sensitivity
@@ -297,6 +298,20 @@ def prepare(what: str, *, progress: Progress | None = None) -> Path:
     if what != "emulated-arm64":
         raise UnknownName.of("stand-in", what, ["emulated-arm64"])
     return arm64.prepare(progress).root
+
+
+def bundle(run: Path, platform: str, out: Path | None = None, *, progress: Progress | None = None) -> Path:
+    """Writes what an app developer needs of a finished run; arguments and errors as of `paring.bundling.bundle`."""
+    from paring import bundling  # here, as it needs torch
+
+    return bundling.bundle(run, platform, out, progress or Silent())
+
+
+def verify(bundle: Path) -> "Verification":
+    """Whether a bundle is as it was written, and answers as it should here; errors as of `paring.bundle.verify`."""
+    from paring.bundle.verify import verify
+
+    return verify(bundle)
 
 
 def train_model(

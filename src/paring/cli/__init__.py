@@ -6,6 +6,7 @@ import typer
 
 from paring.cli import (
     bench,
+    bundle,
     check,
     compress,
     diagnose,
@@ -18,6 +19,7 @@ from paring.cli import (
     sensitivity,
     steps,
     train,
+    verify,
 )
 from paring.core.errors import ParingError
 
@@ -40,6 +42,8 @@ for command in (
     sensitivity,
     bench,
     prepare,
+    bundle,
+    verify,
     report,
     doctor,
 ):

@@ -1,0 +1,71 @@
+"""One run of a tiny network, quantized, and its bundles. Everything here is derived from these."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paring import api
+from paring.bundle.platforms import PLATFORMS
+from paring.compression import Compression, Export, State
+from paring.measure import measurements
+
+RECIPE: dict[str, Any] = {
+    "version": 1,
+    "model": "torch:paring.testing.networks:tiny_network",
+    "data": "digits",
+    "targets": [{"litert": {"io": "int8", "layout": "NHWC"}}, "onnxruntime"],
+    "steps": [{"quantize.static": {"calibration": {"samples": 32}}}],
+    "measure": {"stages": "ends", "test_samples": 40},
+}
+
+
+def compressed(recipe: Mapping[str, Any], out: Path) -> Path:
+    """A run directory without float files and without measurements, which would take longer than all the rest."""
+
+    def export(self: Compression, states: Sequence[State]) -> list[Export]:
+        return [self._export(states[-1], *one, f"artifact:{one[0].name}") for one in self.targets]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Compression, "export", export)
+        patch.setattr(measurements, "latency", lambda *_: [])
+        patch.setattr(measurements, "of_artifact", lambda *_: [])
+        patch.setattr(measurements, "memory_of", lambda *_: [])
+        return api.compress(recipe, out=out).path
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory."""
+    return compressed(RECIPE, tmp_path_factory.mktemp("bundle") / "tiny-run")
+
+
+@pytest.fixture(scope="session")
+def bundles(run: Path) -> Mapping[str, Path]:
+    """Platform -> its bundle."""
+    return {name: api.bundle(run, name) for name in PLATFORMS}
+
+
+@pytest.fixture
+def coreml_run(run: Path, tmp_path: Path) -> Path:
+    """A run that has a Core ML package besides, as far as a bundle can see."""
+    copy = shutil.copytree(run, tmp_path / "coreml-run")
+    package = copy / "artifacts" / "coreml" / "model.mlpackage"
+    (package / "Data").mkdir(parents=True)
+    (package / "Manifest.json").write_text("{}")
+    (package / "Data" / "weights.bin").write_bytes(b"weights")
+    report = json.loads((copy / "report.json").read_text())
+    stage = {"name": "artifact:coreml", "title": "coreml file", "files": ["artifacts/coreml/model.mlpackage"]}
+    report["stages"].append({**report["stages"][-1], **stage})
+    (copy / "report.json").write_text(json.dumps(report))
+    return copy
+
+
+@pytest.fixture
+def full_run(run: Path, tmp_path: Path) -> Path:
+    """The run with a file for ExecuTorch besides, whose export takes as long as all else here together."""
+    more = {**RECIPE, "targets": [*RECIPE["targets"], "executorch"]}
+    return compressed(more, shutil.copytree(run, tmp_path / "full-run"))
