@@ -180,7 +180,7 @@ def test_kotlin_is_compiled_against_signatures_and_preprocesses_as_the_data_did(
     done = subprocess.run(kotlin, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     ready, codes = tmp_path / "ready", tmp_path / "codes"
-    java = ["java", "-cp", jar, f"{code.slug('tiny-run')}.MainKt", bundle / "golden/raw.bin", ready, codes]
+    java = ["java", "-cp", jar, f"{code.slug('full-run')}.MainKt", bundle / "golden/raw.bin", ready, codes]
     subprocess.run(java, check=True)
     images = np.fromfile(bundle / "golden/inputs/image.bin", "<f4").reshape(-1, 1, 8, 8)
     np.testing.assert_allclose(np.fromfile(ready, "<f4"), images.ravel(), atol=1e-6)
