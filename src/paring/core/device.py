@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from paring.core.registry import with_options
-from paring.core.units import size
+from paring.core.units import size, written
 
 Bytes = Annotated[int, BeforeValidator(size)]
 """`4 GiB` in a file; bytes here."""
@@ -37,6 +37,10 @@ class Accelerator(_Part):
     lanes: dict[Number, Annotated[int, Field(ge=1)]] = {}
     memory: Bytes | None = None
 
+    def __str__(self) -> str:
+        lanes = ", ".join(f"{count} of {kind} at once" for kind, count in self.lanes.items())
+        return f"{self.unit}: {lanes}" if lanes else self.unit
+
 
 class Reach(_Part):
     """How to get at a device.
@@ -55,6 +59,10 @@ class Reach(_Part):
     user: str | None = None
     note: str = ""
 
+    def __str__(self) -> str:
+        place = "@".join(part for part in (self.user, self.host) if part) + (f":{self.port}" if self.port else "")
+        return " ".join(part for part in (self.via, place, self.note and f"({self.note})") if part)
+
 
 class Document(_Part):
     """Where figures come from.
@@ -68,6 +76,9 @@ class Document(_Part):
     title: str
     address: str = ""
     gives: tuple[Literal["cpu", "cores", "ram", "flash", "dtypes", "accelerates", "memory"], ...] = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f"{self.title}, {self.address}" if self.address else self.title
 
 
 class Device(_Part):
@@ -120,6 +131,13 @@ class Device(_Part):
             "memory": self.accelerates and self.accelerates.memory,
         }
         return tuple(name for name in FIGURES if stated[name])
+
+    def told(self, figure: str) -> str:
+        """A figure for people, e.g. `4.00 GiB`."""
+        value = getattr(self.accelerates if figure == "memory" else self, figure)
+        if figure in {"ram", "flash", "memory"}:
+            return written(value)
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
 
     def sources_of(self, figure: str) -> tuple[Document, ...]:
         """The documents that give a figure."""

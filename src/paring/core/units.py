@@ -45,3 +45,13 @@ def size(text: object) -> int:
     if found is None or not isfinite(found[0]) or found[0] < 1:
         raise ValueError(f"{text!r} is no size: write a number and one of the units {', '.join(UNITS['bytes'])}")
     return round(found[0])
+
+
+def written(count: int) -> str:
+    """Bytes for people, to three digits: `812 B`, `612 KiB`, `3.44 MiB`."""
+    scale, unit = next(
+        ((UNITS["bytes"][unit][1], unit) for unit in ("GiB", "MiB", "KiB") if count >= UNITS["bytes"][unit][1]),
+        (1.0, "B"),
+    )
+    value = count / scale
+    return f"{value:.{0 if value >= 100 or unit == 'B' else 1 if value >= 10 else 2}f} {unit}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import fx
 from torch.export import ExportedProgram
 
 from paring.core.model import Model, TensorSpec
@@ -27,6 +28,17 @@ def layer_of(meta: Mapping[str, Any]) -> str:
     stack = meta.get("nn_module_stack") or {}
     names = [path for path, _ in stack.values() if path]
     return names[-1].removeprefix("L['self'].") if names else "the model"
+
+
+def operator(node: fx.Node) -> str:
+    """The operator that a node calls, without its namespace and overload: `conv2d` of `aten.conv2d.default`."""
+    return str(getattr(node.target, "__name__", node.target)).partition(".")[0]
+
+
+def layers_of(nodes: Sequence[fx.Node]) -> str:
+    """The layers that nodes of a graph were traced from, in short: `stem.0 and 3 more layers`."""
+    first, *others = dict.fromkeys(layer_of(node.meta) for node in nodes)
+    return first if not others else f"{first} and {len(others)} more layer{'s'[: len(others) > 1]}"
 
 
 def of_other_types(model: Model, types: Sequence[str], runtime: str) -> list[Problem]:

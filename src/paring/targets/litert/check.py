@@ -1,8 +1,11 @@
 """Whether LiteRT can run a model, told before any training."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
+from torch import fx, nn
 from torch.export import ExportedProgram
 
 from paring.core.model import Model
@@ -28,30 +31,60 @@ def problems(model: Model) -> list[Problem]:
 
 def _unknown(program: ExportedProgram) -> list[tuple[str, str]]:
     """(operator, layer) of every operator that neither has a lowering nor falls apart into ones that do."""
+    missing = _missing(program)
+    table = _table()
+    with quiet():  # some composite operators are known only by their parts
+        if not missing or not _missing(_alone(_kinds(missing)).run_decompositions(table)):
+            return []
+        missing = _missing(program.run_decompositions(table))  # which takes seconds, and names the layers
+    return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in missing))
+
+
+def _missing(program: ExportedProgram) -> list[fx.Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function" and not _known(node.target)]
+
+
+@cache
+def _table() -> Any:
+    """The converter's: composite operator -> how it falls apart."""
     with quiet():
         from litert_torch import fx_infra
 
-    missing = _without_lowering(program)
-    if missing:  # some composite operators are known only by their parts
-        with quiet():
-            program = program.run_decompositions(fx_infra.decomp.pre_lower_decomp())
-        missing = _without_lowering(program)
-    return missing
+        return fx_infra.decomp.pre_lower_decomp()
 
 
-def _without_lowering(program: ExportedProgram) -> list[tuple[str, str]]:
-    from litert_torch import fx_infra
+def _known(operator: Any) -> bool:
     from litert_torch.backend import lowerings
 
-    falls_apart = fx_infra.decomp.pre_lower_decomp()
+    return (
+        not isinstance(operator, torch._ops.OpOverload)  # getitem and the like: plain Python
+        or lowerings.lookup(operator) is not None
+        or operator in _table()
+        or str(operator).startswith("aten._assert")  # checked when traced, computes nothing
+    )
 
-    def known(operator: Any) -> bool:
-        return (
-            not isinstance(operator, torch._ops.OpOverload)  # getitem and the like: plain Python
-            or lowerings.lookup(operator) is not None
-            or operator in falls_apart
-            or str(operator).startswith("aten._assert")  # checked when traced, computes nothing
-        )
 
-    calls = [node for node in program.graph.nodes if node.op == "call_function" and not known(node.target)]
-    return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in calls))
+def _kinds(nodes: Sequence[fx.Node]) -> list[fx.Node]:
+    """One node of each kind: the same operator, the same options, inputs of as many dimensions."""
+    found: dict[str, fx.Node] = {}
+    for node in nodes:
+        options = fx.node.map_arg((node.args, node.kwargs), lambda one: len(getattr(one.meta.get("val"), "shape", ())))
+        found.setdefault(f"{node.target} {options}", node)
+    return list(found.values())
+
+
+def _alone(nodes: Sequence[fx.Node]) -> ExportedProgram:
+    """A program of nothing but these nodes, each with inputs of its own."""
+    sources = [source for node in nodes for source in node.all_input_nodes]
+
+    class Alone(nn.Module):
+        def forward(self, *values: torch.Tensor) -> tuple[Any, ...]:
+            left, found = iter(values), []
+            for node in nodes:
+                given = {source: next(left) for source in node.all_input_nodes}
+                args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
+                found.append(node.target(*args, **kwargs))  # type: ignore[operator]
+            return tuple(found)
+
+    values = tuple(torch.zeros(source.meta["val"].shape, dtype=source.meta["val"].dtype) for source in sources)
+    return torch.export.export(Alone().eval(), values, strict=False)
