@@ -12,7 +12,7 @@ from paring.core.step import Phase, Step, StepConfig
 from paring.core.target import Advises, Problem, Target
 from paring.measure.room import room
 from paring.targets import TARGETS
-from paring.targets.traced import layers_of, operator, trace
+from paring.targets.traced import layers_of, operator, shared, trace, untraceable
 
 _ORDER = ("refuses", "slow", "note")
 _WORTH_SAYING = 0.1  # share of the lanes that idle
@@ -32,15 +32,14 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
     names = tuple(targets) or tuple(one.name for one in device.targets)
     known = [TARGETS.load(name)() for name in names if name in TARGETS]
     found = _unregistered(names, device)
-    for target in known:
-        found += _checked(target, model)
     try:
         program = trace(model)
-    except Exception:  # of many kinds; each target's check has told the reason
-        return _sorted(found)
-    for target in known:
-        if isinstance(target, Advises) and not any(one.severity == "refuses" for one in found):
-            found += target.advise(model, program)
+    except Exception as error:  # of many kinds
+        return _sorted([*found, untraceable(model, error)])
+    with shared(model, program):
+        for target in known:
+            problems = _checked(target, model)
+            found += problems or (target.advise(model, program) if isinstance(target, Advises) else ())
     kinds = tuple(kind for kind in device.dtypes if all(kind in target.limits.activations for target in known[:1]))
     return _sorted([*found, *_lanes(program, device, kinds), *_shapes(model), *room(model, program, device, kinds)])
 

@@ -100,7 +100,7 @@ def _bytes(node: fx.Node, width: int) -> int:
     """Of what a node gives; of several tensors, of those that somebody takes."""
     value = node.meta.get("val")
     if isinstance(value, tuple | list):
-        return sum(_bytes(user, width) for user in node.users if _name(user) == "getitem")
+        return sum(_bytes(user, width) for user in node.users if _name(user) == "getitem" and user.users)
     if not isinstance(value, torch.Tensor):
         return 0
     return value.numel() * (width if value.is_floating_point() else min(value.element_size(), _WIDEST_INTEGER))

@@ -81,8 +81,8 @@ class _Need:
         if unit is None or unit.memory is None or self.weights <= unit.memory:
             return None
         return Problem(
-            f"weights take about {written(self.weights)}, {unit.unit} holds {written(unit.memory)}: the rest is fetched "
-            "at each inference (estimated)",
+            f"weights take about {written(self.weights)}, {unit.unit} holds {written(unit.memory)}: the rest is "
+            "fetched at each inference (estimated)",
             "memory",
             _SMALLER,
             "slow",

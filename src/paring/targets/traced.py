@@ -1,6 +1,8 @@
 """A model's operators as `torch.export` sees them: where every target's check and export begin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -11,9 +13,24 @@ from paring.core.model import Model, TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Problem
 
+_shared: ContextVar[tuple[Model, ExportedProgram] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared(model: Model, program: ExportedProgram) -> Iterator[None]:
+    """Inside, `trace` gives this program of the model, which takes a second or more to make; it must not be changed."""
+    token = _shared.set((model, program))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
 
 def trace(model: Model) -> ExportedProgram:
     """The model's operators for one sample."""
+    known = _shared.get()
+    if known is not None and known[0] is model:
+        return known[1]
     with quiet():
         return torch.export.export(model.module, samples(model.inputs), strict=False)
 
