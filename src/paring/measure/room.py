@@ -1,12 +1,14 @@
 """Whether a model has room on a device, estimated from its graph before any work.
 
-Weights are counted exactly, activations from below (`measure.peak`): what does not fit on paper cannot fit, and what
-does may still not, by the runtime's own needs.
+Weights are counted without those of batch norms, which an export folds into the layers before them, and activations
+from below (`measure.peak`): what does not fit on paper cannot fit, and what does may still not, by the runtime's own
+needs.
 """
 
 from dataclasses import dataclass
 
 from torch.export import ExportedProgram
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from paring.core.device import Device, Number
 from paring.core.model import Model
@@ -31,7 +33,8 @@ def room(model: Model, program: ExportedProgram, device: Device, kinds: tuple[Nu
     Returns:
         A refusal where no kind fits, a note for each that does not while another does, and the estimates as notes.
     """
-    count = parameters(model)
+    norms = (module for module in model.module.modules() if isinstance(module, _BatchNorm))
+    count = parameters(model) - sum(one.numel() for norm in norms for one in norm.parameters(recurse=False))
     needs = [
         _Need(kind, count * _WIDTH[kind], peak(program, _WIDTH[kind]).bytes)
         for kind in (("int8",) if model.quantized else kinds)
@@ -59,7 +62,7 @@ class _Need:
 
     def __str__(self) -> str:
         return (
-            f"in {self.kind} weights take about {written(self.weights)}, "
+            f"in {self.kind} weights take at least {written(self.weights)}, "
             f"activations at least {written(self.activations)} (estimated)"
         )
 
@@ -67,7 +70,7 @@ class _Need:
         """What is too large; empty where all fits."""
         found = []
         if device.flash is not None and self.weights > device.flash:
-            found.append(f"weights take about {written(self.weights)}, the flash holds {written(device.flash)}")
+            found.append(f"weights take at least {written(self.weights)}, the flash holds {written(device.flash)}")
         loaded = self.weights if device.flash is None else 0  # elsewhere they are read from flash in place
         if device.ram is not None and self.activations + loaded > device.ram:
             named = "weights and activations" if loaded else "activations"
@@ -81,7 +84,7 @@ class _Need:
         if unit is None or unit.memory is None or self.weights <= unit.memory:
             return None
         return Problem(
-            f"weights take about {written(self.weights)}, {unit.unit} holds {written(unit.memory)}: the rest is "
+            f"weights take at least {written(self.weights)}, {unit.unit} holds {written(unit.memory)}: the rest is "
             "fetched at each inference (estimated)",
             "memory",
             _SMALLER,
