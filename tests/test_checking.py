@@ -85,7 +85,7 @@ def test_compress_refuses_before_it_begins(tmp_path: Path) -> None:
     assert "small" in caught.value.where
     assert not (tmp_path / "run").exists()
     profile.write_text("name: small\ndescription: small\ntargets: [later]\n")
-    with pytest.raises(ParingError, match="no target later"):
+    with pytest.raises(ParingError, match="no target is called 'later'"):
         paring.compress({**RECIPE, "device": str(profile)}, out=tmp_path / "run")
 
 

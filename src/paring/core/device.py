@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from paring.core.registry import with_options
+from paring.core.target import TargetSpec
 from paring.core.units import size, written
 
 Bytes = Annotated[int, BeforeValidator(size)]
@@ -15,13 +16,6 @@ FIGURES = ("cpu", "cores", "ram", "flash", "dtypes", "accelerates", "memory")
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunsOn(_Part):
-    """A target of a device, with the options of its export that the device asks for."""
-
-    name: str
-    options: dict[str, Any] = {}
 
 
 class Accelerator(_Part):
@@ -102,7 +96,7 @@ class Device(_Part):
 
     name: str
     description: str
-    targets: tuple[RunsOn, ...] = Field(min_length=1)
+    targets: tuple[TargetSpec, ...] = Field(min_length=1)
     threads: int = Field(default=1, ge=1)
     cpu: str = ""
     cores: int | None = Field(default=None, ge=1)

@@ -96,6 +96,15 @@ class ExportOptions(BaseModel):
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
 
+class TargetSpec(BaseModel):
+    """A target as a recipe or a device profile names it: by name, with the options of its export that were given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = {}
+
+
 FLOAT_ENDS = ExportOptions()
 """The default: float32, channels first."""
 

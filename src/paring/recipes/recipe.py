@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from paring.core.model import Json
 from paring.core.registry import with_options
+from paring.core.target import TargetSpec
 
 
 class _Part(BaseModel):
@@ -19,13 +20,6 @@ class StepSpec(_Part):
 
     name: str
     config: dict[str, Any] = {}
-
-
-class TargetSpec(_Part):
-    """One target, by name, with the options of its export that the user gave."""
-
-    name: str
-    options: dict[str, Any] = {}
 
 
 class Require(_Part):

@@ -44,7 +44,7 @@ def left_to_litert() -> dict[str, Left]:
     """ATen operator -> what XNNPACK leaves of it."""
     text = (files("paring.targets.litert") / "xnnpack.yaml").read_text(encoding="utf-8")
     return {
-        name: Left(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+        name: Left(tuple(row.get("float32", ())), tuple(row.get("int8", ())), row["instead"], row.get("when", ""))
         for name, row in yaml.safe_load(text)["operators"].items()
     }
 
