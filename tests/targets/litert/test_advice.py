@@ -147,3 +147,9 @@ def test_a_text_model_needs_no_transpose() -> None:
     assert not [one for one in LiteRT().advise(tiny(), trace(tiny())) if "layout" in one.problem]
     dense = load.open("torch:torch.nn:Linear(in_features=8, out_features=2)", shape=(8,))
     assert not LiteRT().advise(dense, trace(dense))
+
+
+@pytest.mark.parametrize("function", [lambda x: x.sort(-1)[0], lambda x: x.topk(2)[0], torch.msort])
+def test_sorting_is_refused(function: Callable[[Tensor], Tensor]) -> None:
+    (problem,) = LiteRT().check(model(function))
+    assert (problem.severity, "STABLEHLO_SORT" in problem.problem) == ("refuses", True)

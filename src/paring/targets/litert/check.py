@@ -11,8 +11,10 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
-from paring.targets.traced import layer_of, of_other_types, trace, untraceable
+from paring.targets.traced import layer_of, of_other_types, operator, trace, untraceable
 
+# converted all the same: ai-edge-litert 2.3.0 refuses the files of litert-torch 0.10.0, argsort is not even converted
+_SORTS = {"argsort", "msort", "sort", "topk"}
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
 
@@ -23,9 +25,14 @@ def problems(model: Model) -> list[Problem]:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
         return [*found, untraceable(model, error)]
+    found += [
+        Problem(f"LiteRT has no lowering for {name}", layer, "replace the layer by one that LiteRT has")
+        for name, layer in _unknown(program)
+    ]
+    sorts = [node for node in program.graph.nodes if node.op == "call_function" and operator(node) in _SORTS]
     return found + [
-        Problem(f"LiteRT has no lowering for {operator}", layer, "replace the layer by one that LiteRT has")
-        for operator, layer in _unknown(program)
+        Problem(f"{name} becomes STABLEHLO_SORT, which LiteRT does not run", layer, "sort in the app")
+        for name, layer in dict.fromkeys((str(node.target), layer_of(node.meta)) for node in sorts)
     ]
 
 
@@ -53,14 +60,14 @@ def _table() -> Any:
         return fx_infra.decomp.pre_lower_decomp()
 
 
-def _known(operator: Any) -> bool:
+def _known(called: Any) -> bool:
     from litert_torch.backend import lowerings
 
     return (
-        not isinstance(operator, torch._ops.OpOverload)  # getitem and the like: plain Python
-        or lowerings.lookup(operator) is not None
-        or operator in _table()
-        or str(operator).startswith("aten._assert")  # checked when traced, computes nothing
+        not isinstance(called, torch._ops.OpOverload)  # getitem and the like: plain Python
+        or lowerings.lookup(called) is not None
+        or called in _table()
+        or str(called).startswith("aten._assert")  # checked when traced, computes nothing
     )
 
 
