@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paring import data, load, opening, reaching, reporting
+from paring import devices as profiles
+from paring.checking import findings, without_room
 from paring.compression import Compression
+from paring.core.device import Device
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, Model, TensorSpec
 from paring.core.progress import Silent
@@ -95,8 +98,11 @@ def compress(
     original = opening.model(wanted, task)
     for target, _ in targets:
         opening.refuse(target.check(original), f"{original.source} on {target.name}")
+    opening.refuse(without_room(original, profile, steps), f"{original.source} on {profile.name}")
 
     progress = progress or Silent()
+    if told := profiles.replaced(wanted.device):
+        progress.note(told)
     with run.locked():
         work = Compression(wanted, task, tuple(targets), wanted.measure.threads or profile.threads, run, progress)
         states = work.apply(original, steps)
@@ -136,26 +142,59 @@ def steps(name: str = "") -> "tuple[tuple[Described, ...], tuple[str, ...]]":
 
 def check(
     model: str | Model,
-    target: str,
+    target: str | None = None,
     *,
+    device: str | None = None,
     weights: Path | None = None,
     shape: Shape | None = None,
     data_name: str | None = None,
 ) -> Sequence[Problem]:
-    """Every reason why a model cannot run on a target; empty means that it can.
+    """What keeps a model from running, all at once; on a device also what is slow there, and what memory it needs.
+
+    Without a device every finding refuses, and none means that the target can run the model.
 
     Args:
-        model: as a recipe names it, or loaded already: then only `target` counts.
-        target: name of a runtime.
+        model: as a recipe names it, or loaded already: then only `target` and `device` count.
+        target: name of a runtime; the device's where it is left out, else `litert`.
+        device: a profile, or a profile's file.
         weights: a safetensors file or a checkpoint of plain weights.
         shape: of one sample, or a description of each input, where no data are named.
         data_name: what the model is for; gives its inputs.
     """
+    profile = None if device is None else profiles.open(device)
+    if profile is None or target is not None:
+        TARGETS.load(target or "litert")  # before the model, which may take a while
     if isinstance(model, str):
         task = opening.task(data_name, model) if data_name else None
         model = load.open(model, weights=weights, task=task, shape=shape)
-    found: Sequence[Problem] = TARGETS.load(target)().check(model)
-    return found
+    if profile is None:
+        found: Sequence[Problem] = TARGETS.load(target or "litert")().check(model)
+        return found
+    told = profiles.replaced(device or "")
+    notes = [Problem(told, "device", "", "note")] if told else []
+    return [*findings(model, profile, () if target is None else (target,)), *notes]
+
+
+def devices(name: str = "") -> tuple[Sequence[Device], Sequence[ParingError]]:
+    """Device profiles: one alone, or all, the user's own among them; and what is wrong with those that are none.
+
+    Raises:
+        ParingError: the one that is named is none.
+    """
+    if name:
+        return (profiles.open(name),), ()
+    found, broken = [], []
+    for one in profiles.names():
+        try:
+            found.append(profiles.open(one))
+        except ParingError as error:
+            broken.append(error)
+    return found, broken
+
+
+def replaced(name: str) -> str:
+    """A sentence where a profile of the user's stands in place of paring's of the same name; else empty."""
+    return profiles.replaced(name)
 
 
 def inspect(

@@ -13,7 +13,7 @@ from paring.core.task import Task
 from paring.recipes import order
 from paring.recipes.quantity import Budget
 from paring.recipes.read import validated
-from paring.recipes.recipe import Lines, Recipe, TargetSpec
+from paring.recipes.recipe import Lines, Recipe
 from paring.steps import STEPS
 from paring.targets import TARGETS
 
@@ -49,11 +49,13 @@ def targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, Ex
     """The device, and the targets that the recipe names, else the device's own.
 
     Raises:
-        ParingError: no target has such a name or such an option.
+        ParingError: there is no such device; no target has such a name or such an option, in this version of paring.
     """
     device = devices.open(recipe.device)
+    if not recipe.targets:
+        lines = Lines(f"device {device.name}")
     found = []
-    for position, spec in enumerate(recipe.targets or [TargetSpec(name=name) for name in device.targets]):
+    for position, spec in enumerate(recipe.targets or device.targets):
         if spec.name not in TARGETS:
             raise UnknownName.of("target", spec.name, TARGETS.names(), where=lines.of(("targets", position)))
         target: Target = TARGETS.load(spec.name)()

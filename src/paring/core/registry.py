@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from paring.core.errors import MissingExtra, UnknownName
 
 
@@ -56,3 +58,31 @@ class Registry:
         if package == "paring":
             raise error
         return MissingExtra.of(package, self._extras.get(name, "all"), f"{self.kind} {name}")
+
+
+def with_options(value: Any, options: str) -> Any:
+    """`[a, {b: {x: 1}}]`, as people write names with options, in full: `[{name: a}, {name: b, options: {x: 1}}]`.
+
+    Args:
+        value: what was written; what is no list is left to the validation that follows.
+        options: key of the options.
+
+    Raises:
+        ValueError: an item is neither a name nor one name with its options.
+    """
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    found: list[Any] = []
+    for item in value:
+        if isinstance(item, str):
+            found.append({"name": item})
+        elif isinstance(item, Mapping) and len(item) == 1:
+            name, given = next(iter(item.items()))
+            found.append({"name": name, options: given or {}})
+        elif isinstance(item, BaseModel):
+            found.append(item.model_dump())
+        else:
+            raise ValueError("each is a name, or one name with its options: {name: {option: value}}")
+    return found

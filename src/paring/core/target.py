@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from paring.core.model import Model, TensorSpec
 from paring.core.record import Record
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 Array = NDArray[Any]
 Storable = tuple[str, str, int]
@@ -56,16 +59,27 @@ class Limits:
         )
 
 
+Severity = Literal["refuses", "slow", "note"]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One reason why a model cannot run on a target: what, where in the model, and the remedy."""
+    """One thing about a model that matters where it is to run.
+
+    Attributes:
+        problem: what.
+        where: in the model.
+        remedy: what to change; empty for a note that asks for nothing.
+        severity: `refuses`: it cannot run; `slow`: it runs, but not as it could; `note`: good to know.
+    """
 
     problem: str
     where: str
     remedy: str
+    severity: Severity = "refuses"
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem} (try: {self.remedy})"
+        return f"{self.where}: {self.problem}" + (f" (try: {self.remedy})" if self.remedy else "")
 
 
 class ExportOptions(BaseModel):
@@ -80,6 +94,15 @@ class ExportOptions(BaseModel):
 
     io: Literal["float32", "int8"] = "float32"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+class TargetSpec(BaseModel):
+    """A target as a recipe or a device profile names it: by name, with the options of its export that were given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = {}
 
 
 FLOAT_ENDS = ExportOptions()
@@ -217,6 +240,19 @@ class Describes(Protocol):
 
     def describe(self, artifact: Path) -> Contents:
         """Operators and tensors of a file. Raises ParingError on a file that is none of the target's."""
+
+
+@runtime_checkable
+class Advises(Protocol):
+    """What a target may offer besides: to tell what it would run otherwise than it could."""
+
+    def advise(self, model: Model, program: ExportedProgram) -> Sequence[Problem]:
+        """Operators outside its delegate, transposes, and the like; of severity `slow` or `note`, none that refuses.
+
+        Args:
+            model: that `check` found no problem with.
+            program: the model for one sample, as `torch.export` traces it.
+        """
 
 
 @runtime_checkable

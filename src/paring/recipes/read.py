@@ -41,7 +41,7 @@ def _load(source: str | Path) -> tuple[Any, Lines]:
     """What a file says, or a recipe of the library of that name."""
     path = Path(source)
     if str(source) in library.names() and not path.exists():
-        data, numbers = _parse(library.text(str(source)), str(source))
+        data, numbers = parse(library.text(str(source)), str(source))
         return data, Lines(str(source), numbers)
     hint = f"name a recipe file, e.g. recipe.yaml, or a recipe that is there: {', '.join(library.names())}"
     try:
@@ -50,7 +50,7 @@ def _load(source: str | Path) -> tuple[Any, Lines]:
         raise ParingError(f"cannot be read: {error.strerror}", str(path), hint) from error
     except UnicodeDecodeError as error:
         raise ParingError("is not a text file", str(path), hint) from error
-    data, numbers = _parse(text, str(path))
+    data, numbers = parse(text, str(path))
     return data, Lines(str(path), numbers)
 
 
@@ -60,7 +60,7 @@ def write(recipe: Recipe, path: Path) -> None:
         temporary.write_text(yaml.safe_dump(recipe.as_json(), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
+def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = (), page: str = "the recipe's page") -> M:
     """`data` as a `kind`; the first problem becomes a ParingError with its line, and the nearest key if one is unknown.
 
     Args:
@@ -68,6 +68,7 @@ def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
         data: what the user wrote.
         lines: where it stands.
         at: path to `data` in the recipe.
+        page: of the documentation, which tells what is right.
     """
     try:
         return kind.model_validate(data)
@@ -76,12 +77,12 @@ def validated(kind: type[M], data: Any, lines: Lines, at: Path_ = ()) -> M:
         first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         path = at + _as_written(tuple(first["loc"]))
         where = lines.of(path)
-        name = ".".join(str(part) for part in path) or "the recipe"
+        name = ".".join(str(part) for part in path) or lines.name
         if first["type"] == "extra_forbidden":
             raise UnknownName.of("key", str(path[-1]), _fields(kind, tuple(first["loc"])[:-1]), where=where) from error
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        remedy = "see the recipe's page in the documentation"
+        remedy = f"see {page} in the documentation"
         if kind is Recipe and not got and path[0] in {"model", "data"}:  # as recipes of the library leave them to you
             remedy = f"give --{path[0]}, or add {path[0]}: … to the recipe"
         raise ParingError(f"{name}: {message}{got}", where, remedy) from error
@@ -110,7 +111,20 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _parse(text: str, name: str) -> tuple[Any, dict[Path_, int]]:
+def parse(
+    text: str, name: str, what: str = "a recipe", begin: str = "begin with version: 1, model: … and data: …"
+) -> tuple[Any, dict[Path_, int]]:
+    """What a YAML file says, and on which line each part of it stands.
+
+    Args:
+        text: of the file.
+        name: of the file.
+        what: it should be, and `begin`: how that begins, for the message where it is not.
+        begin: see `what`.
+
+    Raises:
+        ParingError: it is not YAML, no mapping of keys, or a key stands twice.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -120,7 +134,7 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Path_, int]]:
         raise ParingError(f"is not YAML: {problem}", where, "mind indentation and colons") from error
     numbers: dict[Path_, int] = {}
     if root is None or not isinstance(root, yaml.MappingNode):
-        raise ParingError("is not a recipe", name, "begin with version: 1, model: … and data: …")
+        raise ParingError(f"is not {what}", name, begin)
     _lines(root, (), numbers, name)
     try:
         return yaml.safe_load(text), numbers

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from paring.core.model import Json
+from paring.core.registry import with_options
+from paring.core.target import TargetSpec
 
 
 class _Part(BaseModel):
@@ -18,13 +20,6 @@ class StepSpec(_Part):
 
     name: str
     config: dict[str, Any] = {}
-
-
-class TargetSpec(_Part):
-    """One target, by name, with the options of its export that the user gave."""
-
-    name: str
-    options: dict[str, Any] = {}
 
 
 class Require(_Part):
@@ -82,12 +77,12 @@ class Recipe(_Part):
     @field_validator("targets", mode="before")
     @classmethod
     def _targets(cls, value: Any) -> Any:
-        return _named(value, "options")
+        return with_options(value, "options")
 
     @field_validator("steps", mode="before")
     @classmethod
     def _steps(cls, value: Any) -> Any:
-        return _named(value, "config")
+        return with_options(value, "config")
 
     def as_json(self) -> dict[str, Json]:
         """Plain data that reads back to the same recipe, defaults included."""
@@ -115,23 +110,3 @@ class Lines:
             if path[:end] in self.numbers:
                 return f"{self.name}, line {self.numbers[path[:end]]}"
         return self.name
-
-
-def _named(value: Any, options: str) -> Any:
-    """`[a, {b: {x: 1}}]` -> `[{name: a}, {name: b, options: {x: 1}}]`."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list | tuple):
-        return value
-    found: list[Any] = []
-    for item in value:
-        if isinstance(item, str):
-            found.append({"name": item})
-        elif isinstance(item, Mapping) and len(item) == 1:
-            name, given = next(iter(item.items()))
-            found.append({"name": name, options: given or {}})
-        elif isinstance(item, StepSpec | TargetSpec):
-            found.append(item.model_dump())
-        else:
-            raise ValueError("each is a name, or one name with its options: {name: {option: value}}")
-    return found

@@ -1,18 +1,36 @@
 """A model's operators as `torch.export` sees them: where every target's check and export begin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
+from torch import fx
 from torch.export import ExportedProgram
 
 from paring.core.model import Model, TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Problem
 
+_shared: ContextVar[tuple[Model, ExportedProgram] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared(model: Model, program: ExportedProgram) -> Iterator[None]:
+    """Inside, `trace` gives this program of the model, which takes a second or more to make; it must not be changed."""
+    token = _shared.set((model, program))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
 
 def trace(model: Model) -> ExportedProgram:
     """The model's operators for one sample."""
+    known = _shared.get()
+    if known is not None and known[0] is model:
+        return known[1]
     with quiet():
         return torch.export.export(model.module, samples(model.inputs), strict=False)
 
@@ -27,6 +45,17 @@ def layer_of(meta: Mapping[str, Any]) -> str:
     stack = meta.get("nn_module_stack") or {}
     names = [path for path, _ in stack.values() if path]
     return names[-1].removeprefix("L['self'].") if names else "the model"
+
+
+def operator(node: fx.Node) -> str:
+    """The operator that a node calls, without its namespace and overload: `conv2d` of `aten.conv2d.default`."""
+    return str(getattr(node.target, "__name__", node.target)).partition(".")[0]
+
+
+def layers_of(nodes: Sequence[fx.Node]) -> str:
+    """The layers that nodes of a graph were traced from, in short: `stem.0 and 3 more layers`."""
+    first, *others = dict.fromkeys(layer_of(node.meta) for node in nodes)
+    return first if not others else f"{first} and {len(others)} more layer{'s'[: len(others) > 1]}"
 
 
 def of_other_types(model: Model, types: Sequence[str], runtime: str) -> list[Problem]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 class ExecuTorch:
@@ -24,6 +27,12 @@ class ExecuTorch:
         from paring.targets.executorch.check import problems
 
         return problems(model)
+
+    def advise(self, model: Model, program: "ExportedProgram") -> Sequence[Problem]:
+        """Operators that XNNPACK does not take; takes as long as an export, as only lowering tells."""
+        from paring.targets.executorch.check import outside_xnnpack
+
+        return outside_xnnpack(model)
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes a `.pte`; see `paring.targets.executorch.export.export`."""

@@ -10,9 +10,10 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions, Problem
 from paring.targets.executorch import pads
+from paring.targets.executorch.program import kernel_kind
 from paring.targets.executorch.rewrite import rewritten
 from paring.targets.feeding import End
-from paring.targets.traced import first_line, layer_of, of_other_types, trace, untraceable
+from paring.targets.traced import first_line, layer_of, layers_of, of_other_types, trace, untraceable
 
 with quiet():
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -20,6 +21,7 @@ with quiet():
     from executorch.exir.dialects.edge._ops import EdgeOpOverload
     from executorch.exir.dialects.edge.op.api import to_variant
     from executorch.exir.program._program import _default_decomposition_table
+    from executorch.exir.tensor import scalar_type_enum
     from executorch.extension.pybindings import portable_lib
     from torchgen.model import SchemaKind  # type: ignore[import-untyped]
 
@@ -72,6 +74,26 @@ def without_kernel(lowered: Any) -> list[Problem]:
     return [
         Problem(f"ExecuTorch has no kernel for {operator}", layer, "replace the layer by one that ExecuTorch has")
         for operator, layer in dict.fromkeys(missing)
+    ]
+
+
+def outside_xnnpack(model: Model) -> list[Problem]:
+    """What XNNPACK does not take, and ExecuTorch's own kernels compute; what only moves values is not among it."""
+    lowered, _ = lower(model, FLOAT_ENDS)
+    found: dict[str, list[Any]] = {}
+    for node in own_nodes(lowered):
+        values = [one.meta.get("val") for one in (*node.all_input_nodes, node)]
+        types = [scalar_type_enum(one.dtype).name for one in values if isinstance(one, torch.Tensor)]
+        if kernel_kind(kernel(node), types):
+            found.setdefault(str(node.target._op), []).append(node)
+    return [
+        Problem(
+            f"XNNPACK does not take {name}: it runs on ExecuTorch's own kernels, which are slower",
+            layers_of(nodes),
+            "replace the layer, or weigh it by `paring bench`",
+            "slow",
+        )
+        for name, nodes in found.items()
     ]
 
 

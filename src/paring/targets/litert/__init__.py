@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from paring.core.model import Model
 from paring.core.target import FLOAT_ENDS, Array, Contents, ExportOptions, Limits, Problem, Runner
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 _KINDS = ("linear", "conv", "depthwise", "grouped", "transposed", "embedding")
 
@@ -41,6 +44,12 @@ class LiteRT:
         from paring.targets.litert.check import problems
 
         return problems(model)
+
+    def advise(self, model: Model, program: "ExportedProgram") -> Sequence[Problem]:
+        """Operators that XNNPACK does not take, and transposes; see `paring.targets.litert.advice`."""
+        from paring.targets.litert.advice import advice
+
+        return advice(model, program)
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes a `.tflite`; see `paring.targets.litert.export.export`."""

@@ -1,15 +1,20 @@
 """Whether LiteRT can run a model, told before any training."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
+from torch import fx, nn
 from torch.export import ExportedProgram
 
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
-from paring.targets.traced import layer_of, of_other_types, trace, untraceable
+from paring.targets.traced import layer_of, of_other_types, operator, trace, untraceable
 
+# converted all the same: ai-edge-litert 2.3.0 refuses the files of litert-torch 0.10.0, argsort is not even converted
+_SORTS = {"argsort", "msort", "sort", "topk"}
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
 
@@ -20,38 +25,73 @@ def problems(model: Model) -> list[Problem]:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
         return [*found, untraceable(model, error)]
+    found += [
+        Problem(f"LiteRT has no lowering for {name}", layer, "replace the layer by one that LiteRT has")
+        for name, layer in _unknown(program)
+    ]
+    sorts = [node for node in program.graph.nodes if node.op == "call_function" and operator(node) in _SORTS]
     return found + [
-        Problem(f"LiteRT has no lowering for {operator}", layer, "replace the layer by one that LiteRT has")
-        for operator, layer in _unknown(program)
+        Problem(f"{name} becomes STABLEHLO_SORT, which LiteRT does not run", layer, "sort in the app")
+        for name, layer in dict.fromkeys((str(node.target), layer_of(node.meta)) for node in sorts)
     ]
 
 
 def _unknown(program: ExportedProgram) -> list[tuple[str, str]]:
     """(operator, layer) of every operator that neither has a lowering nor falls apart into ones that do."""
+    missing = _missing(program)
+    table = _table()
+    with quiet():  # some composite operators are known only by their parts
+        if not missing or not _missing(_alone(_kinds(missing)).run_decompositions(table)):
+            return []
+        missing = _missing(program.run_decompositions(table))  # which takes seconds, and names the layers
+    return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in missing))
+
+
+def _missing(program: ExportedProgram) -> list[fx.Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function" and not _known(node.target)]
+
+
+@cache
+def _table() -> Any:
+    """The converter's: composite operator -> how it falls apart."""
     with quiet():
         from litert_torch import fx_infra
 
-    missing = _without_lowering(program)
-    if missing:  # some composite operators are known only by their parts
-        with quiet():
-            program = program.run_decompositions(fx_infra.decomp.pre_lower_decomp())
-        missing = _without_lowering(program)
-    return missing
+        return fx_infra.decomp.pre_lower_decomp()
 
 
-def _without_lowering(program: ExportedProgram) -> list[tuple[str, str]]:
-    from litert_torch import fx_infra
+def _known(called: Any) -> bool:
     from litert_torch.backend import lowerings
 
-    falls_apart = fx_infra.decomp.pre_lower_decomp()
+    return (
+        not isinstance(called, torch._ops.OpOverload)  # getitem and the like: plain Python
+        or lowerings.lookup(called) is not None
+        or called in _table()
+        or str(called).startswith("aten._assert")  # checked when traced, computes nothing
+    )
 
-    def known(operator: Any) -> bool:
-        return (
-            not isinstance(operator, torch._ops.OpOverload)  # getitem and the like: plain Python
-            or lowerings.lookup(operator) is not None
-            or operator in falls_apart
-            or str(operator).startswith("aten._assert")  # checked when traced, computes nothing
-        )
 
-    calls = [node for node in program.graph.nodes if node.op == "call_function" and not known(node.target)]
-    return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in calls))
+def _kinds(nodes: Sequence[fx.Node]) -> list[fx.Node]:
+    """One node of each kind: the same operator, the same options, inputs of as many dimensions."""
+    found: dict[str, fx.Node] = {}
+    for node in nodes:
+        options = fx.node.map_arg((node.args, node.kwargs), lambda one: len(getattr(one.meta.get("val"), "shape", ())))
+        found.setdefault(f"{node.target} {options}", node)
+    return list(found.values())
+
+
+def _alone(nodes: Sequence[fx.Node]) -> ExportedProgram:
+    """A program of nothing but these nodes, each with inputs of its own."""
+    sources = [source for node in nodes for source in node.all_input_nodes]
+
+    class Alone(nn.Module):
+        def forward(self, *values: torch.Tensor) -> tuple[Any, ...]:
+            left, found = iter(values), []
+            for node in nodes:
+                given = {source: next(left) for source in node.all_input_nodes}
+                args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
+                found.append(node.target(*args, **kwargs))  # type: ignore[operator]
+            return tuple(found)
+
+    values = tuple(torch.zeros(source.meta["val"].shape, dtype=source.meta["val"].dtype) for source in sources)
+    return torch.export.export(Alone().eval(), values, strict=False)

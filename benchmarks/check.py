@@ -1,0 +1,44 @@
+"""What `paring check` takes on MobileNetV2 with images of 224×224, in fresh processes: wall clock and CPU seconds."""
+
+import os
+import subprocess
+import sys
+from statistics import median, quantiles
+from time import perf_counter
+
+from table import write
+
+RUNS = 5
+MODEL = "zoo:mobilenet_v2"
+DEVICES = ("raspberry-pi-4", "arduino-nano-33-ble-sense")
+
+
+def taken(device: str) -> dict[str, float]:
+    """Seconds of one check, start included; it must say what it found."""
+    command = [sys.executable, "-c", "from paring.cli import main; main()", "check", MODEL, "--device", device]
+    before, start = os.times(), perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wall, after = perf_counter() - start, os.times()
+    assert "memory: " in done.stdout, done.stderr
+    used = after.children_user - before.children_user + after.children_system - before.children_system
+    return {"wall clock": wall, "cpu time": used}
+
+
+def main() -> None:
+    """Checks in turn and writes `results/check.csv`."""
+    for device in DEVICES:
+        taken(device)  # files come into the cache
+    runs = [(device, taken(device)) for _ in range(RUNS) for device in DEVICES]
+    rows = []
+    for device in DEVICES:
+        for metric in ("wall clock", "cpu time"):
+            seconds = [one[metric] for name, one in runs if name == device]
+            low, _, high = quantiles(seconds, n=4)
+            rows.append({"who": f"paring check {MODEL} --device {device}", "metric": metric,
+                         "value": f"{median(seconds):.2f}", "unit": "s", "spread": f"{(high - low) / 2:.2f}",
+                         "samples": RUNS, "fastest": f"{min(seconds):.2f}"})  # fmt: skip
+    write("check", rows)
+
+
+if __name__ == "__main__":
+    main()
