@@ -88,12 +88,14 @@ def compress(
     profile, targets = opening.targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
     opening.judged(budgets, targets)
+    progress = progress or Silent()
     task = opening.task(wanted.data, wanted.model)
     original = opening.model(wanted, task)
     for target, _ in targets:
-        opening.refuse(target.check(original), f"{original.source} on {target.name}")
+        opening.quantizes(steps, original, target)
+        for problem in opening.refuse(target.check(original), f"{original.source} on {target.name}"):
+            progress.note(f"{target.name}: {problem}")
 
-    progress = progress or Silent()
     with run.locked():
         work = Compression(wanted, task, tuple(targets), wanted.measure.threads or profile.threads, run, progress)
         states = work.apply(original, steps)

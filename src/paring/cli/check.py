@@ -18,12 +18,15 @@ def add(app: typer.Typer) -> None:
         data: Data = None,
         shape: Shape = None,
     ) -> None:
-        """Say whether a target can run a model, before any training; every problem at once. Exits with 1 if not."""
+        """Say whether a target can run a model, before any training; every problem at once. Exits with 1 if not.
+
+        Layers that it runs, but not where it is fast, are told too.
+        """
         from paring import api
 
         problems = api.check(model, target, weights=weights, shape=shapes(shape), data_name=data)
         for problem in problems:
             typer.echo(str(problem))
-        if problems:
+        if any(problem.blocks for problem in problems):
             raise typer.Exit(1)
         typer.echo(f"{target} can run {model}")

@@ -58,11 +58,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One reason why a model cannot run on a target: what, where in the model, and the remedy."""
+    """One reason why a model cannot run on a target, or runs worse than it could.
+
+    Attributes:
+        problem: what.
+        where: in the model.
+        remedy: what to try.
+        blocks: whether the model cannot run so at all; else a part of it runs, but not where the target is fast.
+    """
 
     problem: str
     where: str
     remedy: str
+    blocks: bool = True
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem} (try: {self.remedy})"
@@ -127,7 +135,10 @@ class Target(Protocol):
     Options: ClassVar[type[ExportOptions]]
 
     def check(self, model: Model) -> Sequence[Problem]:
-        """Every reason the model cannot run here, all at once, before any training; empty means that it can."""
+        """Every reason the model cannot run here, all at once, before any training; none that blocks if it can.
+
+        What does not block tells of layers that the target leaves to a slower processor.
+        """
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes one file, or one folder. Same model, same bytes. Raises ParingError if `check` finds problems."""
@@ -171,6 +182,14 @@ class Estimates(Protocol):
         """
 
 
+@runtime_checkable
+class Accompanies(Protocol):
+    """What a target offers besides whose artifacts are built into something, or compiled once more."""
+
+    def accompany(self, artifact: Path) -> Sequence[Path]:
+        """Writes beside an artifact what a device takes in its place, e.g. a C array, and names these files."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileTensor:
     """A tensor of an exported file.
@@ -203,12 +222,14 @@ class Contents:
         tensors: in the order of the file.
         quantized: of the operators that compute, how often each runs on integers; those at the ends do not count.
         in_float: (operator, its first output) of each operator that computes on floats.
+        on_processor: likewise of each that the device's accelerator leaves to its processor.
     """
 
     operators: Mapping[str, int]
     tensors: tuple[FileTensor, ...]
     quantized: Mapping[str, int] = field(default_factory=dict)
     in_float: tuple[tuple[str, str], ...] = ()
+    on_processor: tuple[tuple[str, str], ...] = ()
 
 
 @runtime_checkable
