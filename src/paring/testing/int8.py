@@ -1,6 +1,9 @@
 """Networks for the targets that take full-int8 files, and their way there."""
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -33,6 +36,7 @@ def model(*layers: nn.Module) -> Model:
     return probe.model(nn.Sequential(*layers).eval(), Source("test"), (TensorSpec.of("image", SHAPE),))
 
 
+@cache
 def silu_and_squeeze() -> Model:
     """A SiLU, which stays in float, and squeeze and excitation, which does not."""
     torch.manual_seed(0)
@@ -42,6 +46,7 @@ def silu_and_squeeze() -> Model:
     )  # fmt: skip
 
 
+@cache
 def flattened() -> Model:
     """A hard sigmoid, which stays in float, and an image that is flattened, which turns it."""
     torch.manual_seed(0)
@@ -51,8 +56,15 @@ def flattened() -> Model:
     )  # fmt: skip
 
 
-def made(given: Model, folder: Path) -> Model:
-    """The model, quantized to int8 with ranges of random images."""
-    shape = tuple(int(size) for size in given.inputs[0].shape[1:])
-    context = Context(Images(torch.randn(4, *shape)), INT8_ALONE, 0, given, folder)
-    return QuantizeStatic().apply(given, StaticConfig(calibration=Calibration(samples=4)), context)
+_made: "WeakKeyDictionary[nn.Module, Model]" = WeakKeyDictionary()
+
+
+def made(given: Model) -> Model:
+    """The model, quantized to int8 with ranges of random images; the same one for the same model."""
+    if given.module not in _made:
+        images = torch.randn(4, *given.inputs[0].sized(1)[1:])
+        with TemporaryDirectory() as folder:
+            context = Context(Images(images), INT8_ALONE, 0, given, Path(folder))
+            config = StaticConfig(calibration=Calibration(samples=4))
+            _made[given.module] = QuantizeStatic().apply(given, config, context)
+    return _made[given.module]

@@ -20,8 +20,6 @@ from paring.testing.int8 import flattened, made, silu_and_squeeze
 from paring.testing.models import quantized
 from paring.testing.targets import Int8ExportContract
 
-PLACES = ("", "Original Operator", "Name")
-
 
 class TestEthosU(Int8ExportContract):
     @pytest.fixture
@@ -52,7 +50,7 @@ def test_what_is_predicted_of_the_float_model_is_what_vela_leaves(build: Callabl
     given = build()
     predicted = EthosU().check(given)
     assert not any(problem.blocks for problem in predicted)
-    file = EthosU().export(made(given, tmp_path), tmp_path / "m.vela.tflite")
+    file = EthosU().export(made(given), tmp_path / "m.vela.tflite")
     left = Counter(kind for kind, _ in EthosU().describe(file).on_processor if kind not in CONVERSIONS)
     assert left
     assert (
@@ -83,9 +81,7 @@ def test_the_rules_name_the_operators_that_vela_does(tmp_path: Path) -> None:
 
 def test_the_accelerators_are_those_that_vela_knows() -> None:
     told = subprocess.run([sys.executable, "-m", "ethosu.vela", "--help"], capture_output=True, text=True, check=True)
-    assert get_args(Accelerator) == tuple(re.findall(r"ethos-u\d+-\d+", told.stdout.split("{ethos")[0] or "")) or set(
-        get_args(Accelerator)
-    ) == set(re.findall(r"ethos-u\d+-\d+", told.stdout))
+    assert set(get_args(Accelerator)) == set(re.findall(r"ethos-u\d+-\d+", told.stdout))
 
 
 def test_each_family_has_its_defaults(tmp_path: Path) -> None:

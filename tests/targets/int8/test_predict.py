@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from torch import nn
@@ -17,11 +16,11 @@ from paring.testing.models import quantized, tiny
 
 
 @pytest.mark.parametrize("build", [silu_and_squeeze, flattened])
-def test_the_operators_are_those_of_the_file(build: Callable[[], Model], tmp_path: Path) -> None:
+def test_the_operators_are_those_of_the_file(build: Callable[[], Model]) -> None:
     given = build()
-    held = of_file(file_of(made(given, tmp_path)))
-    wanted = Counter((one.name, one.dtype, one.output if one.name != "PAD" else ()) for one in held)
-    assert Counter((one.name, one.dtype, one.output) for one in predicted(given)) == wanted
+    held = of_file(file_of(made(given)))
+    wanted = Counter((one.name, one.dtype, one.image) for one in held)
+    assert Counter((one.name, one.dtype, one.image) for one in predicted(given)) == wanted
 
 
 def test_windows_are_those_of_the_file() -> None:

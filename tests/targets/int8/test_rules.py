@@ -10,6 +10,10 @@ def reason(rule: Rule, **given: object) -> str | None:
     return Rules(source="a test", unit="it", operators={"X": rule}).reason(Operator("X", "a", **given))  # type: ignore[arg-type]
 
 
+def grown(before: tuple[int, int], after: tuple[int, int]) -> dict[str, object]:
+    return {"image": (1, *before, 1), "output": (1, *after, 1)}
+
+
 @pytest.mark.parametrize(
     ("rule", "breaks", "keeps"),
     [
@@ -30,8 +34,8 @@ def reason(rule: Rule, **given: object) -> str | None:
         (Rule(channels="of four"), {"image": (1, 2, 2, 6), "axes": (3,)}, {"image": (1, 2, 2, 8), "axes": (3,)}),
         (Rule(fused=False), {"fused": "RELU"}, {}),
         (Rule(dilation=True), {"dilation": (1, 2)}, {"dilation": (2, 2)}),
-        (Rule(scales=(2, 4)), {"image": (1, 2, 2, 1), "output": (1, 6, 6, 1)}, {"image": (1, 2, 2, 1), "output": (1, 4, 4, 1)}),
-        (Rule(scales=(2, 4)), {"image": (1, 2, 2, 1), "output": (1, 4, 8, 1)}, {"image": (1, 1, 1, 1), "output": (1, 7, 7, 1)}),
+        (Rule(scales=(2, 4)), grown((2, 2), (6, 6)), grown((2, 2), (4, 4))),
+        (Rule(scales=(2, 4)), grown((2, 2), (4, 8)), grown((1, 1), (7, 7))),
     ],
 )  # fmt: skip
 def test_each_condition(rule: Rule, breaks: dict[str, object], keeps: dict[str, object]) -> None:

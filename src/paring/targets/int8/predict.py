@@ -155,12 +155,16 @@ def _operators(node: Node, name: str, names: tuple[str, ...]) -> Iterator[Operat
     if name in _RESHAPING and len(image) == 4 and len(output) != 4:
         if image[1:3] == (1, 1):  # the operator before gives that shape at once
             return
-        yield replace(base, name="TRANSPOSE")
+        turned = (image[0], image[3], *image[1:3])
+        yield replace(base, name="TRANSPOSE", output=turned)
+        base = replace(base, image=turned)
     if name in _WINDOWS and name != "conv_transpose2d":
-        window, pad = _window(node, name, image)
-        if pad:
-            yield replace(base, name="PAD" if name != "max_pool2d" else "PADV2", output=())
-        sizes = {name: getattr(window, name) for name in ("kernel", "stride", "dilation", "padding")}
+        sizes, (above, left) = _window(node, name, image)
+        if above or left:
+            height, width = image[1] + 2 * above, image[2] + 2 * left
+            padded = (image[0], height, width, image[3])
+            yield replace(base, name="PADV2" if name == "max_pool2d" else "PAD", output=padded)
+            base = replace(base, image=padded)
         base = replace(base, **sizes)
     elif name == "conv_transpose2d":
         weight = node.all_input_nodes[1].meta["val"].shape
@@ -174,26 +178,23 @@ def _operators(node: Node, name: str, names: tuple[str, ...]) -> Iterator[Operat
         yield replace(base, name="DEPTHWISE_CONV_2D" if depthwise or single else one)
 
 
-def _window(node: Node, name: str, image: tuple[int, ...]) -> tuple[Operator, bool]:
-    """Sizes of a window, and whether an operator of its own pads for it."""
+def _window(node: Node, name: str, image: tuple[int, ...]) -> tuple[dict[str, Any], Pair]:
+    """Sizes of a window, and what an operator of its own pads above and to the left for it, and opposite."""
     if name.startswith("conv"):
-        sizes = node.all_input_nodes[1].meta["val"].shape[2:]
-        kernel: Pair = (1, int(sizes[0])) if len(sizes) == 1 else (int(sizes[0]), int(sizes[1]))
+        kernel = _pair(tuple(node.all_input_nodes[1].meta["val"].shape[2:]), 1)
     else:
         kernel = _pair(_argument(node, "kernel_size"), 1)
-    stride = _pair(_argument(node, "stride"), 1) if _argument(node, "stride") else kernel
-    dilation, given = _pair(_argument(node, "dilation"), 1), _argument(node, "padding")
+    stride, dilation = _pair(_argument(node, "stride") or kernel, 1), _pair(_argument(node, "dilation"), 1)
+    sizes: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation}
+    given = _argument(node, "padding")
     if isinstance(given, str):
-        return Operator("", "", kernel=kernel, stride=stride, dilation=dilation, padding=given.upper()), False
+        return {**sizes, "padding": given.upper()}, (0, 0)
     amount = _pair(given, 0)
-    same = all(
-        (amount[i], amount[i]) == _same(image[1 + i], kernel[i], stride[i], dilation[i])
-        for i in range(2)
-        if len(image) == 4
-    )
-    padding = "VALID" if amount == (0, 0) else "SAME" if same else "VALID"
-    found = Operator("", "", kernel=kernel, stride=stride, dilation=dilation, padding=padding)
-    return found, amount != (0, 0) and not same
+    if len(image) != 4 or amount == (0, 0):
+        return {**sizes, "padding": "VALID"}, (0, 0)
+    if all((amount[i], amount[i]) == _same(image[1 + i], kernel[i], stride[i], dilation[i]) for i in range(2)):
+        return {**sizes, "padding": "SAME"}, (0, 0)
+    return {**sizes, "padding": "VALID"}, amount
 
 
 def _same(size: int, extent: int, step: int, spread: int) -> Pair:
