@@ -75,7 +75,13 @@ def rows(name: str, model: Model, folder: Path) -> Iterator[dict[str, object]]:
         value = equal(file, model.inputs[0].name)
         yield {"network": name, "on": "TensorFlow Lite Micro", "metric": "bit-equal", "value": value, "unit": "%"}
     for one in EdgeTPU().estimate(EdgeTPU().export(made, folder / "model.edgetpu.tflite"), name):
-        yield {"network": name, "on": f"Edge TPU, {one.source}", "metric": one.metric, "value": one.value, "unit": one.unit}
+        yield {
+            "network": name,
+            "on": f"Edge TPU, {one.source}",
+            "metric": one.metric,
+            "value": one.value,
+            "unit": one.unit,
+        }
     for accelerator in ACCELERATORS:
         options = EthosUOptions.model_validate({"accelerator": accelerator})
         file = EthosU().export(made, folder / "model.vela.tflite", options)

@@ -68,6 +68,7 @@ class EthosU(Int8Target):
     name: ClassVar[str] = "ethosu"
     suffix: ClassVar[str] = ".vela.tflite"
     Options: ClassVar[type[ExportOptions]] = EthosUOptions
+    package: ClassVar[str] = "ethos-u-vela"
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
         """Operators that Vela will leave to the processor beside an Ethos-U55 or U65; nothing blocks."""

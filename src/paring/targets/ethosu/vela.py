@@ -47,7 +47,6 @@ def compiled(content: bytes, accelerator: str, config: str, system: str, memory:
     Raises:
         ParingError: Vela refuses it, or does not know the configuration.
     """
-    version("ethos-u-vela")  # PackageNotFoundError, which is a ModuleNotFoundError, where it is missing
     with TemporaryDirectory() as folder:
         source, out = Path(folder) / "model.tflite", Path(folder) / "out"
         source.write_bytes(content)

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from paring.core import atomic
-from paring.core.errors import ParingError
+from paring.core.errors import MissingExtra, ParingError
 from paring.core.model import Model
 from paring.core.target import ExportOptions, Limits, Problem
 
@@ -26,18 +27,27 @@ INT8_ALONE = Limits(weights=frozenset({"int8"}), activations=frozenset({"int8"})
 
 
 class Int8Target(ABC):
-    """A target that starts from LiteRT's full-int8 file. Contract: `paring.core.target.Target`."""
+    """A target that starts from LiteRT's full-int8 file. Contract: `paring.core.target.Target`.
+
+    Attributes:
+        package: that it needs besides LiteRT's, installed by the extra of its name; empty for none.
+    """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
     limits: ClassVar[Limits] = INT8_ALONE
     Options: ClassVar[type[ExportOptions]] = Int8Options
+    package: ClassVar[str] = ""
 
     def check(self, model: Model) -> Sequence[Problem]:
         """What LiteRT cannot hold, and what this target lacks or leaves to the processor.
 
         A float model is judged by the file that quantizing it to int8 will give.
+
+        Raises:
+            MissingExtra: the target's package is not installed.
         """
+        self._require()
         from paring.targets.int8.look import look
 
         seen = look(model)
@@ -54,6 +64,7 @@ class Int8Target(ABC):
         if options.io != "int8" or options.layout != "NHWC":
             raise ParingError(f"{self.name} takes int8 codes, channels last", where, "leave `io` and `layout` out")
         refuse_float(model, self.name, where)
+        self._require()
         from paring.targets.int8.look import file_of, look
 
         content = file_of(model)
@@ -64,6 +75,14 @@ class Int8Target(ABC):
         with atomic.write(path) as temporary:
             temporary.write_bytes(made)
         return path
+
+    def _require(self) -> None:
+        if not self.package:
+            return
+        try:
+            version(self.package)
+        except PackageNotFoundError as error:
+            raise MissingExtra.of(self.package, self.name, f"target {self.name}") from error
 
     @abstractmethod
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:

@@ -17,6 +17,7 @@ class Micro(Int8Target):
 
     name: ClassVar[str] = "micro"
     suffix: ClassVar[str] = ".micro.tflite"
+    package: ClassVar[str] = "tflite-micro"
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
         """Operators that the interpreter lacks, which block; and what computes in float there, which does not."""
