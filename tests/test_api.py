@@ -132,6 +132,34 @@ def test_what_cannot_run_or_be_timed_here_is_told_and_estimated(tmp_path: Path) 
     assert "latency of the untimed file: not judged" in notes
 
 
+def test_targets_that_take_int8_alone(tmp_path: Path) -> None:
+    steps = [{"quantize.static": {"calibration": {"samples": 64}}}]
+    given = recipe(targets=["micro", "edgetpu", {"ethosu": {"accelerator": "ethos-u55-64"}}], steps=steps)
+    result = paring.compress(given, out=tmp_path / "run")
+    assert set(result.artifacts) == {"micro", "edgetpu", "ethosu"}
+    assert not list((result.path / "artifacts").glob("baseline*"))  # which is float
+    told = {(r.stage, r.metric): r for r in result.report.records}
+    assert {target for target in ("micro", "edgetpu", "ethosu") if (f"artifact:{target}", "accuracy") in told} == {
+        "micro",
+        "edgetpu",
+    }
+    assert told["artifact:ethosu", "latency"].device.startswith("ethos-u55-64")
+    assert [one.value for one in result.report.requirements if one.name == "latency"] == [
+        told["artifact:ethosu", "latency"].value
+    ]
+    assert "latency of the micro file: not judged" in " ".join(result.report.notes)
+    files = {stage.name: [Path(file).name for file in stage.files] for stage in result.report.stages}
+    assert files["artifact:micro"] == ["model.micro.tflite", "model.cc", "model.h"]
+
+
+def test_they_ask_for_a_step_that_quantizes(tmp_path: Path) -> None:
+    with pytest.raises(ParingError, match=r"micro runs models that are quantized .*\n.*add quantize\.static"):
+        paring.compress(recipe(targets=["micro"], steps=[]), out=tmp_path / "run")
+    steps = [{"quantize.static": {"calibration": {"samples": 64}, "keep_float": ["classifier"]}}]
+    with pytest.raises(ParingError, match="integers alone"):
+        paring.compress(recipe(targets=["micro"], steps=steps), out=tmp_path / "run")
+
+
 @pytest.mark.usefixtures("_elsewhere")
 def test_the_model_is_judged_where_no_file_runs(tmp_path: Path) -> None:
     given = recipe(targets=["absent"], steps=[], require={"accuracy_drop": "1 pt"})

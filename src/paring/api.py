@@ -94,13 +94,14 @@ def compress(
     profile, targets = opening.targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
     opening.judged(budgets, targets)
+    progress = progress or Silent()
     task = opening.task(wanted.data, wanted.model)
     original = opening.model(wanted, task)
     for target, _ in targets:
-        opening.refuse(target.check(original), f"{original.source} on {target.name}")
+        opening.quantizes(steps, original, target)
+        for problem in opening.refuse(target.check(original), f"{original.source} on {target.name}"):
+            progress.note(f"{target.name}: {problem}")
     opening.refuse(without_room(original, profile, steps), f"{original.source} on {profile.name}")
-
-    progress = progress or Silent()
     if told := profiles.replaced(wanted.device):
         progress.note(told)
     with run.locked():

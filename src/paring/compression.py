@@ -16,6 +16,7 @@ from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
 from paring.core.step import Context, Deployed, Named, Progress, Step, StepConfig
 from paring.core.target import (
+    Accompanies,
     Describes,
     Estimates,
     ExportOptions,
@@ -143,13 +144,20 @@ class Compression:
         return states
 
     def export(self, states: Sequence[State]) -> list[Export]:
-        """Files of the baseline, of the states between if the recipe measures these, and of the result, per target."""
+        """Files of the baseline, of the states between if the recipe measures these, and of the result, per target.
+
+        Of a target that takes quantized models alone, files of the quantized states.
+        """
         *before, result = states
         kept = before if self.recipe.measure.stages == "all" else before[:1]
         found = []
         for target, options in self.targets:
+            floats = "float32" in target.limits.activations
             for state in kept:  # with float ends: only the result is promised to be quantized
-                found.append(self._export(state, target, options.model_copy(update={"io": "float32"}), state.name))
+                if floats:
+                    found.append(self._export(state, target, options.model_copy(update={"io": "float32"}), state.name))
+                elif "scale" in state.invariants:
+                    found.append(self._export(state, target, options, state.name))
             found.append(self._export(result, target, options, f"artifact:{target.name}"))
         return found
 
@@ -250,8 +258,15 @@ class Compression:
             target.export(state.model(), folder / file, options)
             if isinstance(target, Describes):
                 held = target.describe(folder / file)
-                operators = {"quantized": dict(held.quantized), "in_float": [list(one) for one in held.in_float]}
+                operators = {
+                    "quantized": dict(held.quantized),
+                    "in_float": [list(one) for one in held.in_float],
+                    "on_processor": [list(one) for one in held.on_processor],
+                }
                 (folder / OPERATORS).write_text(json.dumps(operators, indent=1) + "\n", encoding="utf-8")
+
+            if isinstance(target, Accompanies) and stage.startswith("artifact:"):
+                target.accompany(folder / file)
 
         done = self.run.once(f"artifacts/{name}", this, make)
         return Export(stage, state, target, done.path / file, this, done)
@@ -288,9 +303,12 @@ class Compression:
 
 
 def operators_in(folder: Path) -> Json:
-    """Which operators of an exported file run on integers, and which in float; nothing where the target cannot tell."""
-    file = folder / OPERATORS
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"quantized": {}, "in_float": []}
+    """Which operators of an exported file run on integers, in float, beside an accelerator, as `Contents` has them.
+
+    Nothing where the target cannot tell.
+    """
+    file, nothing = folder / OPERATORS, {"quantized": {}, "in_float": [], "on_processor": []}
+    return nothing | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
 
 
 def _later(made: Sequence[Model], folder: Path) -> Callable[[], Model]:

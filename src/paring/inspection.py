@@ -8,7 +8,7 @@ from paring.core import artifact
 from paring.core.errors import ParingError
 from paring.core.model import Event, Json, Model, Skipped, TensorSpec
 from paring.core.step import ActsOn, Step
-from paring.core.target import Contents, Describes, Problem, Target
+from paring.core.target import Contents, Describes, Problem, Target, why_not_run
 from paring.measure.cost import LayerCost, per_layer
 from paring.steps import STEPS
 from paring.targets import TARGETS
@@ -98,8 +98,8 @@ class ArtifactInspection:
         path: of the file.
         target: whose it is.
         bytes: size of the file.
-        inputs: as a runner takes them.
-        outputs: as a runner gives them.
+        inputs: as a runner takes them; none where this machine cannot run the file.
+        outputs: as a runner gives them; likewise.
         contents: operators and tensors.
     """
 
@@ -141,10 +141,9 @@ def of_artifact(path: Path, target: Target) -> ArtifactInspection:
     """
     if not isinstance(target, Describes):
         raise ParingError(f"{target.name} cannot tell what its files hold", str(path), "inspect the model instead")
-    runner = target.open(path)
-    return ArtifactInspection(
-        path, target.name, artifact.size(path), runner.inputs, runner.outputs, target.describe(path)
-    )
+    runner = target.open(path) if why_not_run(target) is None else None
+    ends = ((), ()) if runner is None else (runner.inputs, runner.outputs)
+    return ArtifactInspection(path, target.name, artifact.size(path), *ends, target.describe(path))
 
 
 def _technique(name: str, model: Model) -> Technique | None:

@@ -7,7 +7,7 @@ from paring import data, devices, load
 from paring.core.device import Device
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Model
-from paring.core.step import Step, StepConfig
+from paring.core.step import Phase, Step, StepConfig
 from paring.core.target import Estimates, ExportOptions, Problem, Target, why_not_timed
 from paring.core.task import Task
 from paring.recipes import order
@@ -81,8 +81,21 @@ def told(given: Task) -> tuple[str, ...]:
     return tuple(getattr(given, "notes", ()))
 
 
-def refuse(problems: Sequence[Problem], where: str) -> None:
-    """Raises ParingError if there are problems, all of them in one message."""
-    if problems:
-        all_of_them = "; ".join(f"{problem.where}: {problem.problem}" for problem in problems)
-        raise ParingError(all_of_them, where, "; ".join(dict.fromkeys(problem.remedy for problem in problems)))
+def quantizes(steps: Sequence[tuple[Step, StepConfig]], model: Model, target: Target) -> None:
+    """Raises ParingError if a target takes quantized models alone and nothing quantizes the model."""
+    if "float32" in target.limits.activations or model.quantized:
+        return
+    if not any(step.phase is Phase.QUANTIZATION for step, _ in steps):
+        raise ParingError(
+            f"{target.name} runs models that are quantized to int8, and the recipe quantizes nothing", "steps",
+            "add quantize.static (or quantize.qat) as the last step",
+        )  # fmt: skip
+
+
+def refuse(problems: Sequence[Problem], where: str) -> Sequence[Problem]:
+    """The problems that do not refuse. Raises ParingError if any does, all of these in one message."""
+    blocking = [problem for problem in problems if problem.severity == "refuses"]
+    if blocking:
+        all_of_them = "; ".join(f"{problem.where}: {problem.problem}" for problem in blocking)
+        raise ParingError(all_of_them, where, "; ".join(dict.fromkeys(problem.remedy for problem in blocking)))
+    return problems

@@ -10,7 +10,7 @@ from paring.compression import Compression, Export, State, operators_in
 from paring.core.errors import MissingExtra
 from paring.core.record import Record
 from paring.core.step import Phase, Progress
-from paring.core.target import Estimates, why_not_run, why_not_timed
+from paring.core.target import why_not_run, why_not_timed
 from paring.load import saved
 from paring.measure import machine
 from paring.opening import told
@@ -20,6 +20,7 @@ from paring.report.document import Report, Requirement, Stage
 from paring.steps import STEPS
 
 _NAMED = 5  # operators in float that a note names
+_BESIDE = {".h", ".cc", ".tflite", ".log"}  # of what a target writes beside its file
 
 
 def document(
@@ -40,7 +41,13 @@ def document(
         stages=(*_steps(states, run), *_files(exports, run)),
         records=tuple(records),
         requirements=tuple(verdict for one in budgets for verdict in _verdicts(one, records)),
-        notes=(*_notes(recipe, records), *_absent(work, budgets), *_in_float(exports), *told(work.task)),
+        notes=(
+            *_notes(recipe, records),
+            *_absent(work, budgets, records),
+            *_in_float(exports),
+            *_on_processor(exports),
+            *told(work.task),
+        ),
     )
 
 
@@ -86,7 +93,10 @@ def _files(exports: Sequence[Export], run: Path) -> Iterator[Stage]:
 
 
 def _in(folder: Path, suffix: str, run: Path) -> tuple[str, ...]:
-    return tuple(str(file.relative_to(run)) for file in sorted(folder.glob(f"*{suffix}")))
+    """Files that end so, and then those that were written beside them."""
+    found = sorted(folder.glob(f"*{suffix}"))
+    beside = sorted(file for file in folder.iterdir() if file not in found and file.suffix in _BESIDE)
+    return tuple(str(file.relative_to(run)) for file in (*found, *beside))
 
 
 def _notes(recipe: Recipe, records: Sequence[Record]) -> Iterator[str]:
@@ -113,15 +123,16 @@ def _verdicts(wanted: Budget, records: Sequence[Record]) -> Iterator[Requirement
         yield Requirement(name=name, limit=wanted.limit, unit=wanted.unit, value=value, met=over == 0.0, shortfall=over)
 
 
-def _absent(work: Compression, budgets: Sequence[Budget]) -> Iterator[str]:
+def _absent(work: Compression, budgets: Sequence[Budget], records: Sequence[Record]) -> Iterator[str]:
     """For each target whose files this machine cannot run or time, what the report therefore lacks."""
     for target, _ in work.targets:
         if (why := why_not_run(target)) is not None:
             yield f"The {target.name} file was not run: {why}. Its accuracy is that of the model it was made from."
         elif (why := why_not_timed(target)) is not None:
             yield f"The {target.name} file was run, but not timed: {why}."
-        unjudged = [one.name for one in budgets if one.name in {"latency", "peak_memory"}]
-        if why is not None and unjudged and not isinstance(target, Estimates):
+        known = {record.metric for record in records if record.stage == f"artifact:{target.name}"}
+        unjudged = [one.name for one in budgets if one.name in {"latency", "peak_memory"} - known]
+        if why is not None and unjudged:
             yield f"{' and '.join(unjudged)} of the {target.name} file: not judged."
 
 
@@ -133,6 +144,18 @@ def _in_float(exports: Sequence[Export]) -> Iterator[str]:
             named = ", ".join(f"{kind} ({tensor})" for kind, tensor in held["in_float"][:_NAMED])
             more = len(held["in_float"]) - _NAMED
             yield f"{export.target.name} computes in float: {named}{f' and {more} more' if more > 0 else ''}."
+
+
+def _on_processor(exports: Sequence[Export]) -> Iterator[str]:
+    """For each result the operators that a device's accelerator leaves to its processor, in words."""
+    for export in exports:
+        held = operators_in(export.done.path)["on_processor"]
+        if export.stage.startswith("artifact:") and held:
+            kinds: dict[str, list[str]] = {}
+            for kind, tensor in held:
+                kinds.setdefault(kind, []).append(tensor)
+            named = "; ".join(f"{kind} ({', '.join(tensors)})" for kind, tensors in kinds.items())
+            yield f"{export.target.name} leaves {len(held)} operators to the device's processor: {named}."
 
 
 def slower(recipe: Recipe, latencies: Sequence[Record]) -> Iterator[str]:

@@ -70,9 +70,9 @@ def _model(found: "Inspection", console: "Console") -> None:
         for one in technique.leaves:
             _say(console, f"  {one.layer}: {one.reason}")
     for name, verdict in found.targets.items():
-        answer = verdict.problem or (
-            f"refuses it, {len(verdict.problems)} problems" if verdict.problems else "can run it"
-        )
+        blocking = sum(problem.severity == "refuses" for problem in verdict.problems)
+        runs = "can run it, but not all where it is fast" if verdict.problems else "can run it"
+        answer = verdict.problem or (f"refuses it, {blocking} problems" if blocking else runs)
         _say(console, f"{name}: {answer}")
         for problem in verdict.problems:
             _say(console, f"  {problem}")
@@ -87,6 +87,9 @@ def _artifact(found: "ArtifactInspection", console: "Console") -> None:
     _ends(found, console)
     operators = sorted(found.contents.operators.items(), key=lambda one: -one[1])
     _say(console, "operators: " + ", ".join(f"{count} {name}" for name, count in operators))
+    if found.contents.on_processor:
+        left = ", ".join(f"{name} ({tensor})" for name, tensor in found.contents.on_processor)
+        _say(console, f"left to the device's processor: {left}")
     stored = [tensor for tensor in found.contents.tensors if tensor.bytes]
     table = Table("stored tensor", "type", "shape")
     table.add_column("size", justify="right")

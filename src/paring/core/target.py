@@ -150,7 +150,10 @@ class Target(Protocol):
     Options: ClassVar[type[ExportOptions]]
 
     def check(self, model: Model) -> Sequence[Problem]:
-        """Every reason the model cannot run here, all at once, before any training; empty means that it can."""
+        """Every reason the model cannot run here, all at once, before any training; none that blocks if it can.
+
+        What does not block tells of layers that the target leaves to a slower processor.
+        """
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes one file, or one folder. Same model, same bytes. Raises ParingError if `check` finds problems."""
@@ -194,6 +197,14 @@ class Estimates(Protocol):
         """
 
 
+@runtime_checkable
+class Accompanies(Protocol):
+    """What a target offers besides whose artifacts are built into something, or compiled once more."""
+
+    def accompany(self, artifact: Path) -> Sequence[Path]:
+        """Writes beside an artifact what a device takes in its place, e.g. a C array, and names these files."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileTensor:
     """A tensor of an exported file.
@@ -226,12 +237,14 @@ class Contents:
         tensors: in the order of the file.
         quantized: of the operators that compute, how often each runs on integers; those at the ends do not count.
         in_float: (operator, its first output) of each operator that computes on floats.
+        on_processor: likewise of each that the device's accelerator leaves to its processor.
     """
 
     operators: Mapping[str, int]
     tensors: tuple[FileTensor, ...]
     quantized: Mapping[str, int] = field(default_factory=dict)
     in_float: tuple[tuple[str, str], ...] = ()
+    on_processor: tuple[tuple[str, str], ...] = ()
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ LIBRARIES = (
     "ai-edge-litert",
     "onnxruntime",
     "onnxscript",
+    "tflite-micro",
+    "ethos-u-vela",
     "numpy",
 )
 

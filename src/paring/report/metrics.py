@@ -41,6 +41,16 @@ METRICS = {
     "on_integers": Metric(
         "on integers", "Share of the file's operators that compute on integers; the notes name the rest."
     ),
+    "accelerated": Metric("accelerated", "How many of the file's operators the device's accelerator runs."),
+    "on_processor": Metric("on processor", "How many are left to the device's processor; the notes name them."),
+    "npu_latency": Metric("NPU's part", "Time of the accelerator in one inference, without the processor's."),
+    "cycles": Metric("cycles", "Of the accelerator, in one inference."),
+    "arena": Metric("arena", "Memory that the interpreter needs for tensors and bookkeeping, besides the file."),
+    "flash": Metric("flash", "Read-only memory that the file takes, without the runtime's code."),
+    "sram": Metric("SRAM", "Memory on the chip that one inference needs."),
+    "dram": Metric("DRAM", "Memory beside the chip that one inference needs."),
+    "on_chip": Metric("on chip", "Parameters that stay on the accelerator between inferences."),
+    "off_chip": Metric("streamed", "Parameters that the accelerator fetches at each inference."),
     "parameters": Metric("parameters", "Numbers that the model has learned."),
     "macs": Metric("MACs", "Multiply-accumulate operations of one inference. A cost, not a speed."),
     "agreement": Metric(

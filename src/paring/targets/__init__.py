@@ -9,11 +9,21 @@ from paring.core.target import Target
 TARGETS = Registry(
     "target",
     {
+        "edgetpu": "paring.targets.edgetpu:EdgeTPU",
+        "ethosu": "paring.targets.ethosu:EthosU",
         "executorch": "paring.targets.executorch:ExecuTorch",
         "litert": "paring.targets.litert:LiteRT",
+        "micro": "paring.targets.micro:Micro",
         "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime",
     },
-    extras={"executorch": "executorch", "litert": "litert", "onnxruntime": "onnxruntime"},
+    extras={
+        "edgetpu": "litert",
+        "ethosu": "ethosu",
+        "executorch": "executorch",
+        "litert": "litert",
+        "micro": "micro",
+        "onnxruntime": "onnxruntime",
+    },
 )
 
 

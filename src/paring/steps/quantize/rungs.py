@@ -42,7 +42,7 @@ def rungs(model: Model, config: StaticConfig, context: Context, reached: Climb) 
         if set(repairs) - {name for name, _ in chosen(calibrated.repairs)}:
             yield rung(" and ".join(repairs), calibrated.model_copy(update={"repairs": repairs}))
     repaired = configs[reached.best]
-    worst = _worst(model, repaired, context)
+    worst = _worst(model, repaired, context) if "float32" in context.limits.activations else []
     for count in FLOATS:
         if count < len(worst):
             kept = (*repaired.keep_float, *worst[:count])

@@ -226,6 +226,8 @@ def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> 
 
     fixed.refuse_quantized(model, where)
     fixed.refuse_unknown([config.default_precision, *config.precisions.values()], context.limits, where)
+    if config.keep_float and "float32" not in context.limits.activations:
+        raise ParingError("the targets compute on integers alone", f"{where}: keep_float", "leave keep_float out")
     if config.granularity == "channel" and not context.limits.per_channel:
         raise ParingError("the targets have no scales per channel", where, "granularity: tensor")
     refuse_small(config.calibration.samples, context, where)

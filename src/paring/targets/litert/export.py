@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales, zeros
-from paring.targets.litert import codes, contents, flatbuffer, pads
+from paring.targets.litert import codes, contents, flatbuffer, means, pads
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -32,6 +32,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         )
     file = flatbuffer.read(_convert(model, options))
     pads.fuse(file)
+    means.unturn(file)
     _store(model, file)
     codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
     content = flatbuffer.finish(

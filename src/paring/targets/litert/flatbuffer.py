@@ -11,6 +11,7 @@ from paring.core.model import Json
 
 METADATA = "paring"
 _NAME = 24  # characters of a tensor's name that are kept
+_ALIGNMENT = 16  # bytes
 
 
 def read(content: bytes) -> Any:
@@ -39,20 +40,52 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
             end.tensorIndex = _float_input(model, graph, end.tensorIndex)
         for end in signature.outputs:
             end.tensorIndex = _float_output(model, graph, end.tensorIndex)
+    write_metadata(model, METADATA, metadata)
+    return packed(model)
+
+
+def write_metadata(model: Any, name: str, values: Json) -> None:
+    """Puts JSON values into a file, in place, where `read_metadata` finds them."""
     entry = schema.MetadataT()
-    entry.name, entry.buffer = METADATA.encode(), len(model.buffers)
+    entry.name, entry.buffer = name.encode(), len(model.buffers)
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(json.dumps(metadata, sort_keys=True).encode(), np.uint8)
+    buffer.data = np.frombuffer(json.dumps(values, sort_keys=True).encode(), np.uint8)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
+
+
+def packed(model: Any) -> bytes:
+    """The file. Every constant begins at a multiple of 16 bytes, as the schema asks (`force_align`).
+
+    The classes that Python has of the schema pay no heed to that; microcontrollers and accelerators read in place.
+    """
+    for index, buffer in enumerate(model.buffers):
+        if buffer.data is not None and not isinstance(buffer, _Aligned):
+            model.buffers[index] = _Aligned()
+            model.buffers[index].data = buffer.data
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def read_metadata(content: bytes) -> Json:
-    """What `finish` put there; None in a file of another maker."""
+class _Aligned(schema.BufferT):  # type: ignore[misc]  # the schema is untyped
+    """A buffer that packs its data at a multiple of 16 bytes."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802  # the schema's name
+        """Appends it to a file; gives its place there."""
+        data = np.asarray(self.data, np.uint8).tobytes()
+        builder.StartVector(1, len(data), _ALIGNMENT)
+        builder.head -= len(data)
+        builder.Bytes[builder.head : builder.head + len(data)] = data
+        vector = builder.EndVector()
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def read_metadata(content: bytes, name: str = METADATA) -> Json:
+    """What `finish`, or `write_metadata`, put there; None in a file of another maker."""
     model = schema.Model.GetRootAs(content, 0)
     for i in range(model.MetadataLength()):
-        if model.Metadata(i).Name() == METADATA.encode():
+        if model.Metadata(i).Name() == name.encode():
             return json.loads(model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes())
     return None
 
