@@ -4,7 +4,7 @@ BIN := .venv/bin
 # one thread a process: two test processes on two cores, without threads that spin against each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test lint format bench bench-tensorflow clean
+.PHONY: setup demo test unit lint format bench bench-tensorflow clean
 
 setup: .venv/.ready
 
@@ -18,7 +18,11 @@ setup: .venv/.ready
 demo: setup
 	OMP_NUM_THREADS=2 $(BIN)/python examples/demo.py
 
-test: setup lint
+# both at once: the checks take one core for a minute
+test: setup
+	$(MAKE) -j 2 lint unit
+
+unit: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: setup

@@ -307,7 +307,7 @@ def operators_in(folder: Path) -> Json:
 
     Nothing where the target cannot tell.
     """
-    file, nothing = folder / OPERATORS, {"quantized": {}, "in_float": [], "on_processor": []}
+    file, nothing = folder / OPERATORS, dict[str, Json](quantized={}, in_float=[], on_processor=[])
     return nothing | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
 
 

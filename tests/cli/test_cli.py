@@ -1,12 +1,16 @@
 """Commands parse, call the API and print; an error the user can mend exits with 2."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+
+from paring.cli import main
 
 MODEL, DATA = "torch:paring.testing.networks:tiny_network", "python:paring.testing.models:TinyTask"
 RECIPE = f"""\
@@ -20,6 +24,20 @@ require: {{size: 1 MB}}
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """In this process: imports are paid once."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["paring", *map(str, arguments)])
+        patch.setenv("COLUMNS", "80")
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as a user does."""
     command = [sys.executable, "-c", "from paring.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, check=False, env={**os.environ, "COLUMNS": "80"}
@@ -31,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a recipe that has been run."""
     place = tmp_path_factory.mktemp("place")
     (place / "recipe.yaml").write_text(RECIPE)
-    done = run("compress", "recipe.yaml", cwd=place)
+    done = start("compress", "recipe.yaml", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "artifact:litert" in done.stdout
     assert "runs/recipe/report.html" in done.stdout

@@ -8,7 +8,7 @@ from paring import devices
 from paring.core.errors import ParingError, UnknownName
 from paring.targets import TARGETS
 
-COMING = {"openvino", "coreml", "torchmobile", "edgetpu", "micro", "ethosu"}  # targets that profiles may name already
+COMING = {"openvino", "coreml", "torchmobile"}  # targets that profiles may name already
 PAGE = Path(__file__).parents[2] / "docs" / "devices.md"
 COLUMNS = ("cpu", "cores", "ram", "flash", "accelerates", "memory")
 OWN = "name: {name}\ndescription: mine\ntargets: [litert]\n"
