@@ -32,7 +32,7 @@ def test_a_download_that_fails_leaves_nothing_half_made(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 class TestPrepared:
-    @pytest.fixture(scope="class", autouse=True)
+    @pytest.fixture(autouse=True)
     def made(self) -> None:
         arm64.prepare()
 
