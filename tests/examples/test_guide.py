@@ -28,8 +28,8 @@ def example(name: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("name", "accuracy", "size"),
     [  # least accuracy of both, %, and the largest size of paring's form beside the other
-        ("01_keras_to_tflite", 94, 0.8),
-        ("02_polynomial_pruning", 92, 1.1),
+        pytest.param("01_keras_to_tflite", 94, 0.8, marks=pytest.mark.slow),
+        pytest.param("02_polynomial_pruning", 92, 1.1, marks=pytest.mark.slow),
         ("03_distillation", 94, 1.15),
         ("05_evaluate_and_finetune", 97, 1.0),
     ],
