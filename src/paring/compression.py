@@ -307,8 +307,9 @@ def operators_in(folder: Path) -> Json:
 
     Nothing where the target cannot tell.
     """
-    file, nothing = folder / OPERATORS, {"quantized": {}, "in_float": [], "on_processor": []}
-    return nothing | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+    file = folder / OPERATORS
+    held: dict[str, Json] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {"quantized": {}, "in_float": [], "on_processor": []} | held
 
 
 def _later(made: Sequence[Model], folder: Path) -> Callable[[], Model]:

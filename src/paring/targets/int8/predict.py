@@ -125,8 +125,8 @@ class _Walk:
                 yield Operator(way, layer_of(node.meta), "float32", shape, shape, source=str(node.target))
         self.integers[node] = integers
         self._fuse(node, name)
-        for one in _operators(node, name, names):
-            yield replace(one, dtype="int8" if integers else "float32")
+        for found in _operators(node, name, names):
+            yield replace(found, dtype="int8" if integers else "float32")
 
     def _for_integers(self, node: Node, names: tuple[str, ...]) -> bool:
         """Whether floats are turned or reshaped for integers alone: they are quantized before."""
