@@ -150,9 +150,9 @@ class Target(Protocol):
     Options: ClassVar[type[ExportOptions]]
 
     def check(self, model: Model) -> Sequence[Problem]:
-        """Every reason the model cannot run here, all at once, before any training; none that blocks if it can.
+        """Every reason the model cannot run here, all at once, before any training; none that refuses if it can.
 
-        What does not block tells of layers that the target leaves to a slower processor.
+        What is `slow` tells of layers that the target leaves to a slower processor.
         """
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:

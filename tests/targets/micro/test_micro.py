@@ -110,7 +110,7 @@ def test_the_list_of_operators_is_that_of_the_wheel() -> None:
     assert not {"GELU", "TILE"} & known()
 
 
-def test_what_it_lacks_blocks_and_what_computes_in_float_does_not() -> None:
+def test_what_it_lacks_refuses_and_what_computes_in_float_does_not() -> None:
     given = [
         Operator("CONV_2D", "stem"),
         Operator("GELU", "act", "float32", source="aten.gelu.default"),

@@ -21,7 +21,7 @@ class EdgeTPU(Int8Target):
     suffix: ClassVar[str] = ".edgetpu.tflite"
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
-        """What the Edge TPU does not run, and where that cuts the graph; nothing blocks."""
+        """What the Edge TPU does not run, and where that cuts the graph; nothing refuses."""
         from paring.targets.edgetpu.mapping import mapping
         from paring.targets.int8.rules import left
 

@@ -71,7 +71,7 @@ class EthosU(Int8Target):
     package: ClassVar[str] = "ethos-u-vela"
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
-        """Operators that Vela will leave to the processor beside an Ethos-U55 or U65; nothing blocks."""
+        """Operators that Vela will leave to the processor beside an Ethos-U55 or U65; nothing refuses."""
         from paring.targets.int8.rules import left, read
 
         tables = read(RULES)

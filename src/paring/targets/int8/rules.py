@@ -154,7 +154,7 @@ def _inner(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def left(found: Iterable[tuple[Operator, str]], more: Callable[[Operator], str] = lambda _: "") -> list[Problem]:
-    """For each layer, and each reason, the operators that the accelerator leaves to the processor; none blocks.
+    """For each layer, and each reason, the operators that the accelerator leaves to the processor; none refuses.
 
     Args:
         found: operators, each with the reason.

@@ -1,7 +1,7 @@
 """Means over the height and width of images, taken as the converter's images lie: channels last.
 
-Of `x.mean((2, 3))` the converter makes a TRANSPOSE to NCHW and a MEAN over the last two axes. Accelerators that compute
-on NHWC alone leave such a MEAN to the processor.
+Of `x.mean((2, 3))` in a quantized network the converter makes a TRANSPOSE to NCHW and a MEAN over the last two axes.
+Accelerators that compute on NHWC alone leave such a MEAN to the processor.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from paring.targets.litert import flatbuffer
-from paring.targets.litert.graph import TO_NCHW, TO_NHWC, before, constant, readers, sweep
+from paring.targets.litert.graph import TO_NCHW, before, constant, sweep
 
 _Operator = schema.BuiltinOperator
 
@@ -27,28 +27,9 @@ def unturn(model: Any) -> None:
         axes = constant(model, graph, mean.inputs[1])
         if turned is None or axes is None or constant(model, graph, turned.inputs[1]) != TO_NCHW:
             continue
-        kept = mean.builtinOptions.keepDims
-        if [axis % 4 for axis in axes] != [2, 3] or (kept and not _turn_back(model, graph, mean)):
-            continue
-        mean.inputs = [int(turned.inputs[0]), _axes(model, graph, [1, 2])]
+        if [axis % 4 for axis in axes] == [2, 3] and not mean.builtinOptions.keepDims:
+            mean.inputs = [int(turned.inputs[0]), _axes(model, graph, [1, 2])]
     sweep(model, graph)
-
-
-def _turn_back(model: Any, graph: Any, mean: Any) -> bool:
-    """Lets a MEAN that keeps its axes give what a TRANSPOSE to NHWC makes of it, if nothing else reads it."""
-    index = int(mean.outputs[0])
-    back = next((one for one in graph.operators if int(one.inputs[0]) == index), None)
-    if (
-        back is None
-        or flatbuffer.builtin(model, back) != _Operator.TRANSPOSE
-        or readers(graph, index) != 1
-        or index in [int(i) for i in graph.outputs]
-        or constant(model, graph, back.inputs[1]) != TO_NHWC
-    ):
-        return False
-    mean.outputs = [int(back.outputs[0])]
-    graph.operators = [one for one in graph.operators if one is not back]
-    return True
 
 
 def _axes(model: Any, graph: Any, axes: list[int]) -> int:
