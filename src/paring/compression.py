@@ -156,7 +156,7 @@ class Compression:
             for state in kept:  # with float ends: only the result is promised to be quantized
                 if floats:
                     found.append(self._export(state, target, options.model_copy(update={"io": "float32"}), state.name))
-                elif "scale" in state.invariants:
+                elif state.model().quantized:
                     found.append(self._export(state, target, options, state.name))
             found.append(self._export(result, target, options, f"artifact:{target.name}"))
         return found

@@ -16,6 +16,7 @@ from paring.targets.int8.operators import Operator, of_file
 from paring.targets.int8.predict import predicted
 from paring.targets.litert.check import problems
 from paring.targets.litert.export import export
+from paring.targets.traced import shared, trace
 
 
 @dataclass(frozen=True)
@@ -60,5 +61,10 @@ def _look(model: Model) -> Seen:
             return Seen((), of_file(file_of(model)))
         except ParingError as error:
             return Seen([Problem(error.problem, error.where, error.remedy)], ())
-    found = problems(model)
-    return Seen(found, () if found else predicted(model))
+    try:
+        program = trace(model)
+    except Exception:  # torch.export raises many kinds, which `problems` tells of
+        return Seen(problems(model), ())
+    with shared(model, program):
+        found = problems(model)
+        return Seen(found, () if found else predicted(model))
