@@ -41,7 +41,7 @@ def test_channels_that_leave_lanes_idle_are_slow() -> None:
     found = [one for one in findings(tiny(), device(accelerates=neon)) if "idle" in one.problem]
     (one,) = found  # the ten classes are as they are
     assert one.severity == "slow"
-    assert one.problem.startswith("8 channels leave 50 % of Neon idle, which computes on 16 of int8")
+    assert one.problem.startswith("8 channels can leave 50 % of Neon idle, which computes on 16 of int8")
     assert (one.where, "round_to: 16" in one.remedy) == ("stem.0 and 2 more layers", True)
     narrow = {"unit": "Neon", "lanes": {"float32": 4}}
     assert not of(findings(tiny(), device(targets=["later"], accelerates=narrow)), "slow")  # 8 are two times 4

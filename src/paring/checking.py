@@ -39,7 +39,9 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
     with shared(model, program):
         for target in known:
             problems = _checked(target, model)
-            found += problems or (target.advise(model, program) if isinstance(target, Advises) else ())
+            found += problems
+            if isinstance(target, Advises) and all(one.severity != "refuses" for one in problems):
+                found += target.advise(model, program)
     kinds = tuple(kind for kind in device.dtypes if all(kind in target.limits.activations for target in known[:1]))
     return _sorted([*found, *_lanes(program, device, kinds), *_shapes(model), *room(model, program, device, kinds)])
 
@@ -97,7 +99,7 @@ def _lanes(program: ExportedProgram, device: Device, kinds: Sequence[Number]) ->
         idle = 1 - channels / (wide * ceil(channels / wide))
         if idle > _WORTH_SAYING:
             yield Problem(
-                f"{channels} channels leave {100 * idle:.0f} % of {device.accelerates.unit} idle, "
+                f"{channels} channels can leave {100 * idle:.0f} % of {device.accelerates.unit} idle, "
                 f"which computes on {wide} of {kind} at once",
                 layers_of(nodes),
                 f"a multiple of {wide} channels, e.g. prune.channels with round_to: {wide}",

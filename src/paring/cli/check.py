@@ -24,10 +24,13 @@ def add(app: typer.Typer) -> None:
         from dataclasses import asdict
         from json import dumps
 
-        from paring import api
-        from paring.report import human
+        from paring.core.uncollected import uncollected
 
-        found = api.check(model, target, device=device, weights=weights, shape=shapes(shape), data_name=data)
+        with uncollected():
+            from paring import api
+            from paring.report import human
+
+            found = api.check(model, target, device=device, weights=weights, shape=shapes(shape), data_name=data)
         runs = all(one.severity != "refuses" for one in found)
         if json:
             told = {"model": model, "device": device, "target": target, "runs": runs}
