@@ -62,9 +62,7 @@ def test_a_written_file_reads_back(tmp_path: Path) -> None:
     [
         ("data: f", "dta: f", 4, "no key is called 'dta'", "'data'"),
         ("require: {accuracy_drop", "require: {acuracy_drop", 10, "acuracy_drop", "'accuracy_drop'"),
-        ("layout: NHWC", "layuot: NHWC", 5, "'layuot'", "'layout'"),
         ("version: 1", "version: 2", 1, "version", ""),
-        ("{io: int8,", "{io: int9,", 5, "targets.0.io", ""),
         ("  - finetune: {epochs: 2}", "  - {finetune: {}, distill: {}}", 6, "steps", ""),
         ("data: fashion-mnist", "data: fashion-mnist\ndata: digits", 5, "stands twice", "keep one"),
         ("model: zoo", "model: [zoo", 2, "not YAML", ""),
