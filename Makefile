@@ -23,7 +23,7 @@ test: setup
 	$(MAKE) -j 2 lint unit
 
 unit: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations 20
 
 lint: setup
 	$(BIN)/ruff check --quiet

@@ -129,6 +129,7 @@ def test_a_model_is_trained(place: Path) -> None:
     assert notes["command"].startswith("paring train torch:")
 
 
+@pytest.mark.slow  # it imports every package and goes through every target
 def test_the_doctor_finds_this_installation_well(place: Path) -> None:
     done = run("doctor", cwd=place)
     assert done.returncode == 0, done.stdout

@@ -30,7 +30,7 @@ def example(name: str) -> ModuleType:
     [  # least accuracy of both, %, and the largest size of paring's form beside the other
         pytest.param("01_keras_to_tflite", 94, 0.8, marks=pytest.mark.slow),
         pytest.param("02_polynomial_pruning", 92, 1.1, marks=pytest.mark.slow),
-        ("03_distillation", 94, 1.15),
+        pytest.param("03_distillation", 94, 1.15, marks=pytest.mark.slow),
         ("05_evaluate_and_finetune", 97, 1.0),
     ],
 )
