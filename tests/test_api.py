@@ -259,7 +259,15 @@ paring.compress(json.loads(sys.argv[1]), out=Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("moment", ["steps/01-finetune", "steps/02-quantize.static", "artifacts/litert", "latency"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("steps/01-finetune", marks=pytest.mark.slow),
+        "steps/02-quantize.static",
+        "artifacts/litert",
+        pytest.param("latency", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_any_moment_it_ends_as_an_unbroken_run(finished: paring.Result, tmp_path: Path, moment: str) -> None:
     out = tmp_path / "run"
     # not as __main__: a worker process would start the run again

@@ -28,7 +28,12 @@ NETWORKS = {
 FLOAT_KERNELS_ONLY = {"QUANTIZE", "DEQUANTIZE"}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+LONG = {"zoo:mobilenet_v1(width=0.25)", "zoo:squeezenet1_1"}  # with the slow proofs: others have the same layers
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in NETWORKS]
+)
 def test_a_zoo_network_is_int8_throughout(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = NETWORKS[name]
     model = load.open(name, shape=shape)
