@@ -66,14 +66,16 @@ def targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, Ex
 def judged(budgets: Sequence[Budget], targets: Sequence[tuple[Target, ExportOptions]]) -> None:
     """Raises ParingError for a budget of time or memory that no target can be measured against, or estimated."""
     reasons = {target.name: why_not_timed(target) for target, _ in targets}
-    if all(reasons.values()) and not any(isinstance(target, Estimates) for target, _ in targets):
-        for one in budgets:
-            if one.name in {"latency", "peak_memory"}:
-                why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-                raise ParingError(
-                    f"{one.name} cannot be judged on this machine ({why})", f"require.{one.name}",
-                    "name a target besides that runs here, or leave the budget out",
-                )  # fmt: skip
+    if not all(reasons.values()):
+        return
+    estimated = {name for target, _ in targets if isinstance(target, Estimates) for name in target.judges}
+    for one in budgets:
+        if one.name in {"latency", "peak_memory"} - estimated:
+            why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise ParingError(
+                f"{one.name} cannot be judged on this machine ({why})", f"require.{one.name}",
+                "name a target besides that runs here, or leave the budget out",
+            )  # fmt: skip
 
 
 def told(given: Task) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from paring import devices
 from paring.core.errors import ParingError, UnknownName
 from paring.targets import TARGETS
 
-COMING = {"openvino", "coreml", "torchmobile"}  # targets that profiles may name already
 PAGE = Path(__file__).parents[2] / "docs" / "devices.md"
 COLUMNS = ("cpu", "cores", "ram", "flash", "accelerates", "memory")
 OWN = "name: {name}\ndescription: mine\ntargets: [litert]\n"
@@ -26,7 +25,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_profile_names_targets_that_exist_and_a_source_of_every_figure(name: str) -> None:
     device = devices.open(name)
     assert device.name == name
-    assert all(one.name in TARGETS or one.name in COMING for one in device.targets)
+    assert all(one.name in TARGETS for one in device.targets)
     assert [figure for figure in device.figures if not device.sources_of(figure)] == []
     assert {figure for source in device.sources for figure in source.gives} == set(device.figures)
 

@@ -111,3 +111,11 @@ def test_a_recipe_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(ParingError, match="not YAML"):
         from_text(tmp_path, GOOD + f"device: !!python/object/apply:os.mkdir ['{tmp_path / 'hacked'}']\n")
     assert not (tmp_path / "hacked").exists()
+
+
+def test_a_key_beside_a_merge_counts_instead_of_what_that_brings(tmp_path: Path) -> None:
+    merged = GOOD.replace(
+        GOOD[GOOD.index("steps:") : GOOD.index("require:")],
+        "steps:\n  - finetune: &one {epochs: 2, batch_size: 8}\n  - finetune: {<<: *one, epochs: 3}\n",
+    )
+    assert from_text(tmp_path, merged).steps[1].config == {"epochs": 3, "batch_size": 8}

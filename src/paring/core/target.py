@@ -188,7 +188,13 @@ def why_not_timed(target: Target) -> str | None:
 
 @runtime_checkable
 class Estimates(Protocol):
-    """What a target offers besides that can tell what an artifact costs on its device without running it there."""
+    """What a target offers besides that can tell what an artifact costs on its device without running it there.
+
+    Attributes:
+        judges: which budgets its estimates can judge, of `latency` and `peak_memory`.
+    """
+
+    judges: ClassVar[frozenset[str]]
 
     def estimate(self, artifact: Path, stage: str) -> Sequence[Record]:
         """Records of the artifact, under that stage, with origin `estimated` and the name of the estimator as source.

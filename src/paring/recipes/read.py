@@ -146,6 +146,8 @@ def _lines(node: yaml.Node, at: Path_, numbers: dict[Path_, int], name: str) -> 
     numbers.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":  # `<<: *other`: what it brings may be given anew beside it
+                continue
             path = (*at, str(key.value))
             # under steps and targets an item is {name: options}: the name is no part of the path
             flat = len(at) == 2 and at[0] in {"steps", "targets"}

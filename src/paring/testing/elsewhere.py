@@ -32,6 +32,7 @@ class Estimated(Absent):
 
     name: ClassVar[str] = "estimated"
     suffix: ClassVar[str] = ".estimated.tflite"
+    judges: ClassVar[frozenset[str]] = frozenset({"latency"})
 
     def estimate(self, artifact: Path, stage: str) -> list[Record]:
         return [

@@ -19,6 +19,7 @@ class EdgeTPU(Int8Target):
 
     name: ClassVar[str] = "edgetpu"
     suffix: ClassVar[str] = ".edgetpu.tflite"
+    judges: ClassVar[frozenset[str]] = frozenset()
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
         """What the Edge TPU does not run, and where that cuts the graph; nothing refuses."""

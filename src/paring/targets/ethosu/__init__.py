@@ -67,6 +67,7 @@ class EthosU(Int8Target):
 
     name: ClassVar[str] = "ethosu"
     suffix: ClassVar[str] = ".vela.tflite"
+    judges: ClassVar[frozenset[str]] = frozenset({"latency"})
     Options: ClassVar[type[ExportOptions]] = EthosUOptions
     package: ClassVar[str] = "ethos-u-vela"
 

@@ -17,6 +17,7 @@ class Micro(Int8Target):
 
     name: ClassVar[str] = "micro"
     suffix: ClassVar[str] = ".micro.tflite"
+    judges: ClassVar[frozenset[str]] = frozenset()
     package: ClassVar[str] = "tflite-micro"
 
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
