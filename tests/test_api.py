@@ -154,10 +154,10 @@ def test_targets_that_take_int8_alone(tmp_path: Path) -> None:
 
 def test_they_ask_for_a_step_that_quantizes(tmp_path: Path) -> None:
     with pytest.raises(ParingError, match=r"micro runs models that are quantized .*\n.*add quantize\.static"):
-        paring.compress(recipe(targets=["micro"], steps=[]), out=tmp_path / "run")
+        paring.compress(recipe(targets=["micro"], steps=[], require={}), out=tmp_path / "run")
     steps = [{"quantize.static": {"calibration": {"samples": 64}, "keep_float": ["classifier"]}}]
     with pytest.raises(ParingError, match="integers alone"):
-        paring.compress(recipe(targets=["micro"], steps=steps), out=tmp_path / "run")
+        paring.compress(recipe(targets=["micro"], steps=steps, require={}), out=tmp_path / "run")
 
 
 @pytest.mark.usefixtures("_elsewhere")
