@@ -21,9 +21,14 @@ VISION: Mapping[str, Steps] = {
     f"{name}, half of the MACs": [(name, {"macs": 0.5, "recover": {**RECOVERY, "epochs": 2}})]
     for name in ("factorize.tucker", "factorize.cp", "factorize.svd")
 }
+SPREAD = {"only": MATRICES["only"], "parameters": 0.7582}  # of the network, which is half of these matrices
 TEXT: Mapping[str, Steps] = {
     "data-aware, untrained": [("factorize.svd", MATRICES)],
     "plain, untrained": [("factorize.svd", {**MATRICES, "data_aware": False})],
+    "data-aware, ranks by sensitivity, untrained": [("factorize.svd", SPREAD)],
+    "data-aware, ranks by sensitivity, one epoch": [
+        ("factorize.svd", {**SPREAD, "recover": {**TAUGHT, "features": ["hidden_cosine"]}})
+    ],
     "data-aware, one epoch": [("factorize.svd", {**MATRICES, "recover": TAUGHT})],
 }
 

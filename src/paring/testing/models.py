@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from paring.core.model import Json, Model, TensorSpec
 from paring.core.step import Context
@@ -25,14 +25,16 @@ def tiny(seed: int = 0) -> Model:
 
 
 @cache
-def quantized() -> Model:
-    """The tiny network, quantized to int8."""
+def quantized(activations: Literal["int8", "int16"] = "int8") -> Model:
+    """The tiny network, quantized to int8 weights and to activations of that type."""
     from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
     from paring.targets.litert import LiteRT
 
     with TemporaryDirectory() as folder:
         context = Context(TinyTask(), LiteRT.limits, 0, tiny(), Path(folder))
-        return QuantizeStatic().apply(tiny(), StaticConfig(calibration=Calibration(samples=64)), context)
+        return QuantizeStatic().apply(
+            tiny(), StaticConfig(activations=activations, calibration=Calibration(samples=64)), context
+        )
 
 
 def unknown_operator() -> Model:

@@ -97,3 +97,16 @@ def test_what_the_targets_lack_is_no_choice(context: Context) -> None:
 def test_one_limit_is_wanted_in_its_unit(mixed: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         StaticConfig.model_validate({"mixed": mixed})
+
+
+def test_int16_activations_are_a_choice_where_they_are_asked_for(context: Context) -> None:
+    wide = replace(context, limits=Limits(frozenset({"int8"}), frozenset({"int8", "int16"})))
+    for options, expected in (
+        ({}, {"int8"}),
+        ({"activations": "int16"}, {"int16"}),
+    ):  # which lose less, at the same size
+        model = applied(wide, size="1 MB", **options)
+        scheme = Scheme.from_json(next(edit for edit in model.edits if edit.name == "quantize").data["scheme"])
+        assert {scheme.of(layer).activations for layer in ("stem.0", "body.0", "body.3", "classifier")} == expected
+    loose = applied(wide, accuracy_drop="100 pt", activations="int16")
+    assert "int16" not in loose.history[-1].changed  # of two equal sizes the narrower activations

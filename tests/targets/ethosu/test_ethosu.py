@@ -45,6 +45,12 @@ def test_all_of_an_ordinary_network_runs_on_the_npu(file: Path) -> None:
     assert EthosU().describe(file).operators == {"CUSTOM": 1}
 
 
+def test_so_does_one_with_activations_of_sixteen_bits(tmp_path: Path) -> None:
+    made_of = EthosU().export(quantized("int16"), tmp_path / "m.vela.tflite")
+    found = {one.metric: one.value for one in EthosU().estimate(made_of, "artifact:ethosu")}
+    assert found["on_processor"] == 0
+
+
 @pytest.mark.parametrize("build", [silu_and_squeeze, flattened])
 def test_what_is_predicted_of_the_float_model_is_what_vela_leaves(build: Callable[[], Model], tmp_path: Path) -> None:
     given = build()

@@ -72,7 +72,7 @@ MOVED = {
 }
 MASKING = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.where.self}
 JOINED = {aten.cat.default}
-# operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require
+# operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require; in int16 it is 1/32768, 0
 FIXED = {
     aten.sigmoid.default: (1 / 256, -128),
     aten.softmax.int: (1 / 256, -128),
@@ -158,9 +158,11 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             shared = SharedQuantizationSpec((first, node))
             _mark(node, {first: act, **dict.fromkeys(others, shared)}, shared)
         elif target in FIXED:
-            scale, zero_point = FIXED[target]
+            wide = act.dtype == torch.int16
+            scale, zero_point = (2.0**-15, 0) if wide else FIXED[target]
+            limits = torch.iinfo(act.dtype)
             fixed = FixedQParamsQuantizationSpec(
-                dtype=torch.int8, scale=scale, zero_point=zero_point, quant_min=-128, quant_max=127,
+                dtype=act.dtype, scale=scale, zero_point=zero_point, quant_min=limits.min, quant_max=limits.max,
                 qscheme=torch.per_tensor_affine,
             )  # fmt: skip
             _mark(node, {n: act for n in node.all_input_nodes if _is_float(n)}, fixed)

@@ -7,7 +7,7 @@ the Hessian). The assignment is the exact optimum of that model.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
@@ -20,9 +20,11 @@ from paring.steps.quantize.scheme import BITS, FLOAT, INT8, LayerChoice, Precisi
 if TYPE_CHECKING:
     from paring.steps.quantize.static import StaticConfig
 
-CHOICES = (FLOAT, Precision(activations="int16"), INT8, Precision(weights="int4"))
+WIDE = Precision(activations="int16")
+CHOICES = (FLOAT, WIDE, INT8, Precision(weights="int4"))
 JUDGED = 64  # calibration samples that a layer's loss is judged by
 TRIALS = 7  # assignments that are judged on the validation split, where the loss of accuracy is limited
+WIDER = 1e-3  # bytes, for a number whose layer computes in int16: of two equal sizes the narrower activations
 NARROWEST = 1e-6  # of the largest noise: below it no difference can be seen on a validation split
 
 
@@ -32,10 +34,13 @@ class MixedConfig(StepConfig):
     Attributes:
         size: the most that weights with their scales may take, e.g. `300 KiB`.
         accuracy_drop: the most that may be lost against the original on the validation split, e.g. `0.5 pt`.
+        activations: the widest integers that layers may be given. No limit counts what int16 costs, in memory and in
+            time, so that they are given only where they are asked for.
     """
 
     size: str | None = None
     accuracy_drop: str | None = None
+    activations: Literal["int8", "int16"] = "int8"
 
     @model_validator(mode="after")
     def _one_limit(self) -> "MixedConfig":
@@ -98,7 +103,12 @@ def _table(model: Model, config: "StaticConfig", context: Context, where: str) -
     from paring.steps.quantize.static import scaled, shown
 
     limits = context.limits
-    choices = [one for one in CHOICES if one.weights in limits.weights and one.activations in limits.activations]
+    left_out = () if config.mixed is None or config.mixed.activations == "int16" else (WIDE,)
+    choices = [
+        one
+        for one in CHOICES
+        if one.weights in limits.weights and one.activations in limits.activations and one not in left_out
+    ]
     batches = shown(model, context, min(JUDGED, config.calibration.samples))
     noise: dict[str, list[float]] = {}
     sizes: dict[str, list[float]] = {}
@@ -114,7 +124,7 @@ def _table(model: Model, config: "StaticConfig", context: Context, where: str) -
                 noise.setdefault(layer, [0.0] if FLOAT in choices else []).append(lost)
                 numbers, scales = network.weight(layer)
                 sizes.setdefault(layer, [4.0 * numbers] if FLOAT in choices else []).append(
-                    numbers * BITS[one.weights] / 8 + 4.0 * scales
+                    numbers * (BITS[one.weights] / 8 + (WIDER if one == WIDE else 0.0)) + 4.0 * scales
                 )
     complete = [layer for layer, row in noise.items() if len(row) == len(choices)]
     if not complete:

@@ -8,8 +8,8 @@ from pydantic import model_validator
 
 from paring.core.errors import ParingError
 from paring.core.record import Record
-from paring.core.target import Contents, ExportOptions, Problem, Runner
-from paring.targets.int8 import Int8Options, Int8Target
+from paring.core.target import Contents, ExportOptions, Limits, Problem, Runner
+from paring.targets.int8 import INTEGERS, Int8Options, Int8Target
 
 if TYPE_CHECKING:
     from paring.targets.int8.operators import Operator
@@ -67,6 +67,7 @@ class EthosU(Int8Target):
 
     name: ClassVar[str] = "ethosu"
     suffix: ClassVar[str] = ".vela.tflite"
+    limits: ClassVar[Limits] = INTEGERS
     judges: ClassVar[frozenset[str]] = frozenset({"latency"})
     Options: ClassVar[type[ExportOptions]] = EthosUOptions
     package: ClassVar[str] = "ethos-u-vela"

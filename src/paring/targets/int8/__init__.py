@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Int8Options(ExportOptions):
-    """How a full-int8 file is fed: int8 codes, channels last. There is no choice."""
+    """How a full-int8 file is fed: codes (int16 ones where its first layer takes these), channels last. No choice."""
 
     io: Literal["int8"] = "int8"
     layout: Literal["NHWC"] = "NHWC"
@@ -24,6 +24,7 @@ class Int8Options(ExportOptions):
 
 INT8_ENDS = Int8Options()
 INT8_ALONE = Limits(weights=frozenset({"int8"}), activations=frozenset({"int8"}))
+INTEGERS = Limits(weights=frozenset({"int8"}), activations=frozenset({"int8", "int16"}))
 
 
 class Int8Target(ABC):

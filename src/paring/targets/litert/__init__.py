@@ -20,7 +20,7 @@ class LiteRT:
     suffix: ClassVar[str] = ".tflite"
     limits: ClassVar[Limits] = Limits(
         weights=frozenset({"float32", "int8", "int4"}),
-        activations=frozenset({"float32", "int8"}),
+        activations=frozenset({"float32", "int8", "int16"}),
         per_channel=True,
         # XNNPACK has no such kernel for depthwise convolutions, and of int4 for matrices only
         dynamic=frozenset(
@@ -35,6 +35,8 @@ class LiteRT:
         slow=frozenset(
             {("int4", kind, "float32") for kind in _KINDS if kind != "embedding"}
             | {("int4", "conv", "int8"), ("int4", "depthwise", "int8")}
+            # its delegate takes none of sixteen bits, the reference kernels do
+            | {("int8", kind, "int16") for kind in ("conv", "depthwise", "linear")}
         ),
     )
     Options: ClassVar[type[ExportOptions]] = ExportOptions

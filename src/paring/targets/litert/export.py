@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales, zeros
-from paring.targets.litert import codes, contents, flatbuffer, means, pads
+from paring.targets.litert import codes, contents, flatbuffer, means, pads, wide
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -33,6 +33,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     file = flatbuffer.read(_convert(model, options))
     pads.fuse(file)
     means.unturn(file)
+    wide.joined(file)
+    wide.widen(file)
     _store(model, file)
     codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
     content = flatbuffer.finish(
@@ -47,6 +49,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         },
         float_ends=model.quantized and options.io == "float32",
     )
+    if wide.used(file):
+        wide.require(content)
     stored = list(contents.constants(content))
     integers = (tensor.scales for tensor in stored if tensor.dtype in ("int8", "int4"))
     scales.require(model, integers, "export to litert")
@@ -64,7 +68,7 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
 
     images = [i for i, spec in enumerate(model.inputs) if spec.layout == "NCHW"]
     inputs = list(samples(model.inputs))
-    module: nn.Module = model.module
+    module: nn.Module = wide.parted(model.module)
     if options.layout == "NHWC" and images:
         module = litert_torch.to_channel_last_io(module, args=images)
         module.training = False

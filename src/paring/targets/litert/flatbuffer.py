@@ -12,6 +12,7 @@ from paring.core.model import Json
 METADATA = "paring"
 _NAME = 24  # characters of a tensor's name that are kept
 _ALIGNMENT = 16  # bytes
+_CODES = {schema.TensorType.INT8, schema.TensorType.INT16}
 
 
 def read(content: bytes) -> Any:
@@ -27,7 +28,7 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
         inputs: names of the inputs, in the order of the signature.
         outputs: names of the outputs, likewise.
         metadata: JSON values that `read_metadata` gives back.
-        float_ends: put a QUANTIZE after each int8 input and a DEQUANTIZE before each such output.
+        float_ends: put a QUANTIZE after each input of codes and a DEQUANTIZE before each such output.
     """
     _shorten_names(model.subgraphs[0])
     signature = model.signatureDefs[0]
@@ -108,7 +109,7 @@ def _shorten_names(graph: Any) -> None:
 
 
 def _float_input(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type != schema.TensorType.INT8:
+    if graph.tensors[index].type not in _CODES:
         return index
     new = float_twin(graph, index, b"_codes")
     graph.operators.insert(0, operator(model, schema.BuiltinOperator.QUANTIZE, new, index))
@@ -117,7 +118,7 @@ def _float_input(model: Any, graph: Any, index: int) -> int:
 
 
 def _float_output(model: Any, graph: Any, index: int) -> int:
-    if graph.tensors[index].type != schema.TensorType.INT8:
+    if graph.tensors[index].type not in _CODES:
         return index
     new = float_twin(graph, index, b"_codes")
     graph.operators.append(operator(model, schema.BuiltinOperator.DEQUANTIZE, index, new))

@@ -9,6 +9,7 @@ from paring.core.target import Array
 from paring.targets.litert import flatbuffer
 
 _Operator = schema.BuiltinOperator
+_IDLE = {_Operator.PAD, _Operator.TRANSPOSE, _Operator.DEQUANTIZE}
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -37,12 +38,12 @@ def constant(model: Any, graph: Any, index: int) -> list[int] | None:
 
 
 def sweep(model: Any, graph: Any) -> None:
-    """Takes out the pads and transpositions that nobody reads any more."""
+    """Takes out the pads, transpositions and dequantized codes that nobody reads any more."""
     kept = {int(i) for i in graph.outputs}
     while unread := [
         one
         for one in graph.operators
-        if flatbuffer.builtin(model, one) in {_Operator.PAD, _Operator.TRANSPOSE}
+        if flatbuffer.builtin(model, one) in _IDLE
         and not any(int(i) in kept or readers(graph, int(i)) for i in one.outputs)
     ]:
         graph.operators = [one for one in graph.operators if not any(one is other for other in unread)]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from paring.core.record import Origin, Record
-from paring.core.target import Contents, Problem, Runner
-from paring.targets.int8 import Int8Target
+from paring.core.target import Contents, Limits, Problem, Runner
+from paring.targets.int8 import INTEGERS, Int8Target
 
 if TYPE_CHECKING:
     from paring.targets.int8.operators import Operator
@@ -17,6 +17,7 @@ class Micro(Int8Target):
 
     name: ClassVar[str] = "micro"
     suffix: ClassVar[str] = ".micro.tflite"
+    limits: ClassVar[Limits] = INTEGERS
     judges: ClassVar[frozenset[str]] = frozenset()
     package: ClassVar[str] = "tflite-micro"
 
