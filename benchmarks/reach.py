@@ -38,7 +38,7 @@ def ways(folder: Path) -> list[dict[str, object]]:
         for _ in range(PAIRS + 1):
             for way, address, how in (("local", "local", Options()), ("ssh", server.address, options)):
                 begin = perf_counter()
-                reaching.bench([file], address, how, seconds=SECONDS)
+                reaching.Place(address, how).bench({file.name: file}, seconds=SECONDS)
                 took[way].append(perf_counter() - begin)
     added = [ssh - local for ssh, local in zip(took["ssh"][1:], took["local"][1:], strict=True)]
     rows = {"measured locally": took["local"][1:], "measured over ssh": took["ssh"][1:], "ssh adds": added}

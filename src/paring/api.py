@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paring import data, load, opening, reaching, reporting
+from paring import data, load, opening, reporting
 from paring import devices as profiles
 from paring.checking import findings, without_room
 from paring.compression import Compression
@@ -22,6 +22,7 @@ from paring.devices.reach import Options
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
 from paring.measure import measurements
 from paring.measure.serving import serving
+from paring.reaching import Place
 from paring.recipes import library
 from paring.recipes.quantity import KINDS, budget
 from paring.recipes.read import read, write
@@ -69,6 +70,8 @@ def compress(
     device: str | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
+    on: str | None = None,
+    reached: Options | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Runs a recipe: the whole way, finished work taken from the run directory where it is there already.
@@ -81,6 +84,8 @@ def compress(
         device: instead of the recipe's.
         out: the run directory; `runs/` and the recipe's name where it is left out.
         seed: instead of the recipe's.
+        on: a device to measure latency and peak memory on, and to judge budgets of these by; as of `bench`.
+        reached: key, cores and so on for the way to it.
         progress: shows how far it has come.
 
     Raises:
@@ -94,6 +99,9 @@ def compress(
     profile, targets = opening.targets(wanted, lines)
     budgets = [budget(n, t, lines.of(("require", n))) for n in KINDS if (t := getattr(wanted.require, n)) is not None]
     opening.judged(budgets, targets)
+    place = None if on is None else Place(on, reached or Options())
+    if place is not None:
+        opening.measured_on(place, wanted, steps, budgets)
     progress = progress or Silent()
     task = opening.task(wanted.data, wanted.model)
     original = opening.model(wanted, task)
@@ -105,7 +113,9 @@ def compress(
     if told := profiles.replaced(wanted.device):
         progress.note(told)
     with run.locked():
-        work = Compression(wanted, task, tuple(targets), wanted.measure.threads or profile.threads, run, progress)
+        work = Compression(
+            wanted, task, tuple(targets), wanted.measure.threads or profile.threads, run, progress, place
+        )
         states = work.apply(original, steps)
         exports = work.export(states)
         records = work.measure(states, exports)
@@ -317,7 +327,8 @@ def bench(
     if on is not None and with_serving:
         raise ParingError("serving is measured on this machine alone", f"bench on {on}", "leave one of the two out")
     if on is not None:
-        return reaching.bench(artifacts, on, reached or Options(), threads=threads, seconds=seconds)
+        there = Place(on, reached or Options()).bench({str(p): p for p in artifacts}, threads=threads, seconds=seconds)
+        return [*there, *(r for path in artifacts for r in measurements.size_of(path, str(path)))]
     found = {str(path): (of_file(path), path) for path in artifacts}
     return [
         *measurements.latency({n: t.open(p, threads) for n, (t, p) in found.items()}, seconds=seconds),

@@ -32,6 +32,7 @@ from paring.measure import machine, measurements
 from paring.measure.answers import Answers
 from paring.measure.latency import interleaved
 from paring.measure.serving import serving
+from paring.reaching import Place
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
@@ -101,6 +102,7 @@ class Compression:
         threads: that a runtime may use.
         run: where finished work is kept.
         progress: shows how far it has come.
+        place: a device that latency and memory are measured on; this machine where it is None.
     """
 
     recipe: Recipe
@@ -109,6 +111,7 @@ class Compression:
     threads: int
     run: RunDirectory
     progress: Progress
+    place: Place | None = None
 
     @property
     def limits(self) -> Limits:
@@ -172,15 +175,15 @@ class Compression:
         for target, _ in self.targets:
             files = [export for export in exports if export.target is target]
             for export in files:
-                this = key(export.key, export.stage, self.threads, machine.cpu(), self._conditions)
+                this = key(export.key, export.stage, self._machine, self._conditions)
                 name = f"{export.state.name}.{target.name}"
                 records += self._kept(name, this, partial(self._measure_artifact, export))
             if why_not_timed(target) is not None:
                 continue
             if self.recipe.measure.serving:
-                this = key(files[-1].key, "serving", self.threads, machine.cpu())
+                this = key(files[-1].key, "serving", self._machine)
                 records += self._kept(f"serving.{target.name}", this, partial(self._measure_serving, files[-1]))
-            this = key([(export.key, export.stage) for export in files], self.threads, machine.cpu())
+            this = key([(export.key, export.stage) for export in files], self._machine)
             records += self._kept(f"latency.{target.name}", this, partial(self._measure_latency, files))
         return records
 
@@ -198,7 +201,12 @@ class Compression:
     @property
     def _first_target(self) -> list[Json]:
         """What a step's measurements on the target depend on."""
-        return [self.targets[0][0].name, self.threads, machine.cpu()]
+        return [self.targets[0][0].name, *self._machine]
+
+    @property
+    def _machine(self) -> list[Json]:
+        """What measurements of time and memory depend on."""
+        return [self.threads, machine.cpu(), *([] if self.place is None else [self.place.address])]
 
     def _deployed(self, model: Model) -> Deployed:
         target = self.targets[0][0]
@@ -210,8 +218,11 @@ class Compression:
             )
         with TemporaryDirectory() as folder:
             file = target.export(model, Path(folder) / f"model{target.suffix}")
-            timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
-            return Deployed(timing.median, artifact.size(file))
+            if self.place is None:
+                timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
+                return Deployed(timing.median, artifact.size(file))
+            there = self.place.bench({file.name: file}, threads=self.threads, seconds=2.0)
+            return Deployed(next(one.value for one in there if one.metric == "latency"), artifact.size(file))
 
     def _opened(self, named: Named) -> Model | Runner:
         """A model that a step names: of a front door, or a file in its runtime."""
@@ -287,7 +298,7 @@ class Compression:
                 self.recipe.measure.test_samples,
             )  # fmt: skip
         records += measurements.size_of(export.file, stage)
-        if why_not_timed(target) is None:
+        if why_not_timed(target) is None and self.place is None:
             records += measurements.memory_of(target, export.file, stage, self.threads)
         if isinstance(target, Estimates):
             records += target.estimate(export.file, stage)
@@ -298,6 +309,9 @@ class Compression:
         return serving(export.target, export.file, export.stage, self.threads)
 
     def _measure_latency(self, files: Sequence[Export]) -> list[Record]:
+        if self.place is not None:
+            self.progress.note(f"latency and memory on {self.place.address} …")
+            return self.place.bench({one.stage: one.file for one in files}, threads=self.threads)
         self.progress.note("latency …")
         return measurements.latency({one.stage: one.target.open(one.file, self.threads) for one in files})
 

@@ -10,6 +10,7 @@ from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
 from paring.core.target import Estimates, ExportOptions, Problem, Target, why_not_timed
 from paring.core.task import Task
+from paring.reaching import Place
 from paring.recipes import order
 from paring.recipes.quantity import Budget
 from paring.recipes.read import validated
@@ -76,6 +77,22 @@ def judged(budgets: Sequence[Budget], targets: Sequence[tuple[Target, ExportOpti
                 f"{one.name} cannot be judged on this machine ({why})", f"require.{one.name}",
                 "name a target besides that runs here, or leave the budget out",
             )  # fmt: skip
+
+
+def measured_on(
+    place: Place, recipe: Recipe, steps: Sequence[tuple[Step, StepConfig]], budgets: Sequence[Budget]
+) -> None:
+    """Raises ParingError if a device is out of reach, or cannot measure what the recipe wants measured."""
+    where = f"on {place.address}"
+    if recipe.measure.serving:
+        raise ParingError("serving is measured on this machine alone", where, "leave `measure.serving` out")
+    timed = [f"require.{one.name}" for one in budgets if one.name in ("latency", "peak_memory")]
+    timed += [step.name for step, config in steps if config.measures]
+    if place.emulated() and timed:
+        raise ParingError(
+            f"times and memory of an emulator are no device's, and {timed[0]} would be judged by them", where,
+            "leave it out, or measure on a device",
+        )  # fmt: skip
 
 
 def told(given: Task) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Exported files on a device: fed and read as everywhere else, measured there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from paring.core.record import Record
@@ -15,25 +16,36 @@ _PLAIN = Options()
 EMULATED = "_emulated"  # behind a metric's name: such figures are never beside a device's
 
 
-def bench(
-    artifacts: Sequence[Path], address: str, options: Options, *, threads: int = 1, seconds: float = 4.0
-) -> list[Record]:
-    """Latency in turn, peak memory and sizes of files on a device; stages are the files' names.
+@dataclass(frozen=True)
+class Place:
+    """A device, and the way to it.
 
-    Raises:
-        ParingError: the device cannot be reached or lacks something, or a file is refused, here or there.
+    Attributes:
+        address: `local`, `ssh://user@host:port`, `adb`, `adb:SERIAL`, `emulated-arm64`.
+        options: of the way.
     """
-    work = {}
-    for path in artifacts:
-        runner = _opened(path)
-        work[str(path)] = Work(path, runner.encode_all(one_sample(runner.inputs)))
-    with open(address, options) as reach:
-        found = reach.bench(work, threads=threads, seconds=seconds)
-        suffix = EMULATED if reach.emulated else ""
-    return [
-        *_records(found, address, suffix),
-        *(r for path in artifacts for r in measurements.size_of(path, str(path))),
-    ]
+
+    address: str
+    options: Options = _PLAIN
+
+    def emulated(self) -> bool:
+        """Whether its times are an emulator's. Raises ParingError if it cannot be reached."""
+        with open(self.address, self.options) as reach:
+            return reach.emulated
+
+    def bench(self, files: Mapping[str, Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
+        """Latency in turn and peak memory of files there, each under its stage.
+
+        Raises:
+            ParingError: the device cannot be reached or lacks something, or a file is refused, here or there.
+        """
+        work = {}
+        for stage, path in files.items():
+            runner = _opened(path)
+            work[stage] = Work(path, runner.encode_all(one_sample(runner.inputs)))
+        with open(self.address, self.options) as reach:
+            found = reach.bench(work, threads=threads, seconds=seconds)
+            return _records(found, self.address, EMULATED if reach.emulated else "")
 
 
 def answers(
@@ -56,7 +68,7 @@ def answers(
         kernels: `reference` for LiteRT's own kernels without XNNPACK.
 
     Raises:
-        ParingError: as `bench`.
+        ParingError: as `Place.bench`.
     """
     runner = _opened(artifact)
     with open(address, options) as reach:
@@ -79,9 +91,9 @@ def _records(found: Mapping[str, Measured], address: str, suffix: str) -> list[R
     memory = [
         Record(
             stage=stage, metric=f"peak_memory{suffix}", value=one.peak, unit="bytes", device=one.device,
-            source=f"paring bench --on {address}",
+            source=f"on {address}",
         )
         for stage, one in found.items()
         if one.peak is not None
     ]  # fmt: skip
-    return [*measurements.timed(timings, devices, f"paring bench --on {address}", f"latency{suffix}"), *memory]
+    return [*measurements.timed(timings, devices, f"on {address}", f"latency{suffix}"), *memory]

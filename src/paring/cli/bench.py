@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from paring.cli.options import Threads, cores
+from paring.cli.options import BenchmarkModel, Cores, DevicePython, Identity, KnownHosts, On, Threads, cores
 
 _METRICS = ("latency", "latency_ratio", "size", "zipped_size", "peak_memory")
 
@@ -19,15 +19,12 @@ def add(app: typer.Typer) -> None:
         threads: Threads = 1,
         seconds: Annotated[float, typer.Option(help="To spend on the latency of all.", min=0.1)] = 4.0,
         serving: Annotated[bool, typer.Option("--serving", help="Also start, threads and batches.")] = False,
-        on: Annotated[
-            str | None,
-            typer.Option(help="local (a fresh process), ssh://user@host:port, adb, adb:SERIAL or emulated-arm64."),
-        ] = None,
-        identity: Annotated[Path | None, typer.Option(help="Private key for SSH, instead of the agent's.")] = None,
-        known_hosts: Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")] = None,
-        python: Annotated[str, typer.Option(help="Of the device; python3 where it is left out.")] = "",
-        on_cores: Annotated[str, typer.Option("--cores", help="To stay on: 0-3 or 4,5.")] = "",
-        benchmark_model: Annotated[str, typer.Option(help="Path of LiteRT's tool on a device without Python.")] = "",
+        on: On = None,
+        identity: Identity = None,
+        known_hosts: KnownHosts = None,
+        python: DevicePython = "",
+        on_cores: Cores = "",
+        benchmark_model: BenchmarkModel = "",
     ) -> None:
         """Time exported files in turn in their runtime, and measure size and peak memory."""
         from rich.console import Console

@@ -19,6 +19,14 @@ Shape = Annotated[
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="Safetensors, or a checkpoint of plain weights.")]
+On = Annotated[
+    str | None, typer.Option(help="local (a fresh process), ssh://user@host:port, adb, adb:SERIAL or emulated-arm64.")
+]
+Identity = Annotated[Path | None, typer.Option(help="Private key for SSH, instead of the agent's.")]
+KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
+DevicePython = Annotated[str, typer.Option(help="Of the device; python3 where it is left out.")]
+Cores = Annotated[str, typer.Option("--cores", help="To stay on: 0-3 or 4,5.")]
+BenchmarkModel = Annotated[str, typer.Option(help="Path of LiteRT's tool on a device without Python.")]
 Threads = Annotated[int, typer.Option(help="That the runtime may use.", min=1)]
 
 
