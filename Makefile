@@ -51,6 +51,7 @@ bench: setup
 	$(MAKE) .venv-peers/.ready
 	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/aware.py
+	$(BIN)/python benchmarks/pruning_cost.py
 	for what in cut recover judge; do $(BIN)/python benchmarks/pruning.py $$what || exit 1; done
 	$(BIN)/paring train "hf:$$($(BIN)/python benchmarks/text.py --folder)" --data reviews --epochs 2 --out runs/minilm
 	$(BIN)/python benchmarks/text.py --checkpoint runs/minilm.safetensors

@@ -1,8 +1,10 @@
-"""Students of `distill.student`: parameters of a BERT of half its layers, accuracy of a ResNet-8 of half its width.
+"""Students of `distill.student`: size and speed of a BERT of half its layers, accuracy of a ResNet-8 of half its width.
 
-Writes `benchmarks/results/students.csv`. A minute on one CPU.
+Writes `benchmarks/results/students.csv`. A few minutes on one CPU, and 4 GB of memory. Latencies are of float files in
+LiteRT, in turn, one sample, one thread.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +16,7 @@ from paring.core.model import Model
 from paring.core.step import Context
 from paring.core.task import Task
 from paring.measure import cost
+from paring.measure.latency import interleaved
 from paring.steps.distill.student import DistillStudent, StudentConfig
 from paring.targets.litert import LiteRT
 from paring.testing.transformers import Drawn
@@ -38,19 +41,41 @@ def student(model: Model, task: Task, **options: Any) -> Model:
         return DistillStudent().apply(model, StudentConfig.model_validate(options), context)
 
 
+def in_turn(models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
+    """Latency (ms) of each in LiteRT, and its ratio to the first's."""
+    target = LiteRT()
+    with TemporaryDirectory() as folder:
+        files = {name: target.export(one, Path(folder) / f"{i}.tflite") for i, (name, one) in enumerate(models.items())}
+        found = interleaved({name: target.open(file) for name, file in files.items()}, seconds=20.0)
+    return {name: {"latency_ms": one.median, "latency_ratio": one.ratio} for name, one in found.items()}
+
+
 def main() -> None:
     """Measures and writes."""
     rows: list[dict[str, Any]] = []
 
-    def add(name: str, options: str, model: Model, task: Task | None = None) -> None:
+    def add(name: str, options: str, model: Model, task: Task | None = None, **timed: float) -> None:
         right, total = accuracy(model, task, "validation") if task else (0, 0)
         found = round(100 * right / total, 2) if total else ""
         counts = {"parameters": cost.parameters(model), "macs": cost.macs(model)}
-        rows.append({"model": name, "student": options, **counts, "validation_accuracy": found, "samples": total or ""})
+        rows.append(
+            {
+                "model": name,
+                "student": options,
+                **counts,
+                "validation_accuracy": found,
+                "samples": total or "",
+                **{
+                    metric: f"{timed[metric]:.4g}" if metric in timed else ""
+                    for metric in ("latency_ms", "latency_ratio")
+                },
+            }
+        )
 
-    bert = load.open(f"hf:bert(config={BERT}, classes=2, length=16)")
-    add("BERT-base, random weights, 16 tokens", "", bert)
-    add("BERT-base, random weights, 16 tokens", "layers: 6", student(bert, Drawn(bert), layers=6))
+    bert = load.open(f"hf:bert(config={BERT}, classes=2, length=128)")
+    pair = {"": bert, "layers: 6": student(bert, Drawn(bert), layers=6)}
+    for told, times in in_turn(pair).items():
+        add("BERT-base, random weights, 128 tokens", told, pair[told], **times)
 
     task = data.open("digits")
     resnet = load.open(str(ROOT / "checkpoints" / "resnet8-digits.safetensors"), task=task)
