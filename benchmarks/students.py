@@ -54,7 +54,9 @@ def main() -> None:
     """Measures and writes."""
     rows: list[dict[str, Any]] = []
 
-    def add(name: str, options: str, model: Model, task: Task | None = None, **timed: float) -> None:
+    def add(
+        name: str, options: str, model: Model, task: Task | None = None, timed: Mapping[str, float] | None = None
+    ) -> None:
         right, total = accuracy(model, task, "validation") if task else (0, 0)
         found = round(100 * right / total, 2) if total else ""
         counts = {"parameters": cost.parameters(model), "macs": cost.macs(model)}
@@ -75,7 +77,7 @@ def main() -> None:
     bert = load.open(f"hf:bert(config={BERT}, classes=2, length=128)")
     pair = {"": bert, "layers: 6": student(bert, Drawn(bert), layers=6)}
     for told, times in in_turn(pair).items():
-        add("BERT-base, random weights, 128 tokens", told, pair[told], **times)
+        add("BERT-base, random weights, 128 tokens", told, pair[told], timed=times)
 
     task = data.open("digits")
     resnet = load.open(str(ROOT / "checkpoints" / "resnet8-digits.safetensors"), task=task)
