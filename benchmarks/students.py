@@ -60,18 +60,9 @@ def main() -> None:
         right, total = accuracy(model, task, "validation") if task else (0, 0)
         found = round(100 * right / total, 2) if total else ""
         counts = {"parameters": cost.parameters(model), "macs": cost.macs(model)}
+        times = {name: f"{timed[name]:.4g}" if timed else "" for name in ("latency_ms", "latency_ratio")}
         rows.append(
-            {
-                "model": name,
-                "student": options,
-                **counts,
-                "validation_accuracy": found,
-                "samples": total or "",
-                **{
-                    metric: f"{timed[metric]:.4g}" if metric in timed else ""
-                    for metric in ("latency_ms", "latency_ratio")
-                },
-            }
+            {"model": name, "student": options, **counts, "validation_accuracy": found, "samples": total or "", **times}
         )
 
     bert = load.open(f"hf:bert(config={BERT}, classes=2, length=128)")
