@@ -264,7 +264,7 @@ paring.compress(json.loads(sys.argv[1]), out=Path(sys.argv[2]))
     "moment",
     [
         pytest.param("steps/01-finetune", marks=pytest.mark.slow),
-        "steps/02-quantize.static",
+        pytest.param("steps/02-quantize.static", marks=pytest.mark.slow),
         "artifacts/litert",
         pytest.param("latency", marks=pytest.mark.slow),
     ],

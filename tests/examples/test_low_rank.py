@@ -10,6 +10,7 @@ import paring
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_recipe_halves_the_file_and_keeps_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     recipe = yaml.safe_load((ROOT / "examples" / "low-rank-digits.yaml").read_text(encoding="utf-8"))

@@ -263,6 +263,7 @@ def test_a_second_cut_of_a_saved_one_replays(wide, context, tmp_path):
     keep_invariants(loaded)
 
 
+@pytest.mark.slow
 def test_a_recipe_measures_the_file_of_its_target(tmp_path):
     import paring
 
