@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "images": (("pillow", "PIL.Image"),),
     "digits": (("scikit-learn", "sklearn"),),
     "quantize": (("torchao", "torchao.quantization.pt2e.quantize_pt2e"),),
+    "coreml": (("coremltools", "coremltools"),),
     "ethosu": (("ethos-u-vela", "ethosu.vela"),),
     "executorch": (("executorch", "executorch.extension.pybindings.portable_lib"),),
     "litert": (("litert-torch", "litert_torch"), ("ai-edge-litert", "ai_edge_litert.interpreter")),

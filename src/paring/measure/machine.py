@@ -20,6 +20,7 @@ LIBRARIES = (
     "onnxscript",
     "tflite-micro",
     "ethos-u-vela",
+    "coremltools",
     "numpy",
 )
 

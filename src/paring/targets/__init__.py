@@ -9,6 +9,7 @@ from paring.core.target import Target
 TARGETS = Registry(
     "target",
     {
+        "coreml": "paring.targets.coreml:CoreML",
         "edgetpu": "paring.targets.edgetpu:EdgeTPU",
         "ethosu": "paring.targets.ethosu:EthosU",
         "executorch": "paring.targets.executorch:ExecuTorch",
@@ -17,6 +18,7 @@ TARGETS = Registry(
         "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime",
     },
     extras={
+        "coreml": "coreml",
         "edgetpu": "litert",
         "ethosu": "ethosu",
         "executorch": "executorch",

@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 from paring.core.model import Model
 from paring.core.target import ExportOptions
 from paring.targets.feeding import End
+from paring.targets.folded import fold_weights
 from paring.targets.traced import samples, trace
 
 with_scales = torch.ops.quantized_decomposed
@@ -17,7 +18,6 @@ aten = torch.ops.aten
 
 _QUANTIZE = with_scales.quantize_per_tensor.default
 _DEQUANTIZE = with_scales.dequantize_per_tensor.default
-_CONSTANT_QUANTIZE = {_QUANTIZE, with_scales.quantize_per_channel.default}
 _INT8 = (-128, 127, torch.int8)
 
 Scale = tuple[float, int]
@@ -31,7 +31,7 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     raises.
     """
     traced: Any = trace(model).module(check_guards=False)
-    for rule in (_fold_weights, _keep_dimensions, _average_what_is_there):
+    for rule in (fold_weights, _keep_dimensions, _average_what_is_there):
         rule(traced)
     nodes = traced.graph
     given = [node for node in nodes.nodes if node.op == "placeholder"]
@@ -55,29 +55,6 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     for node in program.graph.nodes:  # where it was traced from, and from what that was: every later pass copies it
         node.meta.pop("from_node", None)
     return program, ends
-
-
-def _fold_weights(graph: GraphModule) -> None:
-    """Stores in int8 what is a float constant and its quantization."""
-    for node in list(graph.graph.nodes):
-        if node.target not in _CONSTANT_QUANTIZE or node.args[0].op != "get_attr":
-            continue
-        arguments = [_value(graph, one) if isinstance(one, Node) else one for one in node.args]
-        name = f"{str(node.args[0].target).replace('.', '_')}_int8_{node.name}"
-        graph.register_buffer(name, node.target(*arguments))
-        with graph.graph.inserting_before(node):
-            stored = graph.graph.get_attr(name)
-        stored.meta = dict(node.meta)
-        node.replace_all_uses_with(stored)
-        graph.graph.erase_node(node)
-
-
-def _value(graph: GraphModule, node: Node) -> torch.Tensor:
-    found: Any = graph
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    value: torch.Tensor = found.detach()
-    return value
 
 
 def _keep_dimensions(graph: GraphModule) -> None:
