@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from paring.core.target import Array
 
-_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int32": torch.int32, "int8": torch.int8, "uint8": torch.uint8}
+_TYPES = {"bool": torch.bool, "fp32": torch.float32, "fp16": torch.float16, "int32": torch.int32, "int8": torch.int8, "uint8": torch.uint8}
 
 
 def answers(package: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -42,7 +42,7 @@ def _run(function: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _constant(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiu":
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiu" or isinstance(value, np.ndarray):
         return torch.as_tensor(np.asarray(value))
     return value
 
@@ -70,14 +70,74 @@ def _dequantize(given: Mapping[str, Any]) -> Tensor:
     return values
 
 
+def _slice(given: Mapping[str, Any]) -> Tensor:
+    x: Tensor = given["x"]
+    rank = x.ndim
+    masks = {name: np.broadcast_to(given.get(f"{name}_mask", False), rank) for name in ("begin", "end", "squeeze")}
+    strides = given["stride"].tolist() if "stride" in given else [1] * rank
+    chosen: list[Any] = []
+    for axis, (begin, end, stride) in enumerate(zip(given["begin"].tolist(), given["end"].tolist(), strides, strict=True)):
+        if masks["squeeze"][axis]:
+            chosen.append(begin)
+        else:
+            chosen.append(slice(None if masks["begin"][axis] else begin, None if masks["end"][axis] else end, stride))
+    return x[tuple(chosen)]
+
+
+def _gather_nd(given: Mapping[str, Any]) -> Tensor:
+    assert not int(given.get("batch_dims", 0))
+    found: Tensor = given["x"][tuple(given["indices"].long().unbind(-1))]
+    return found
+
+
+def _matmul(given: Mapping[str, Any]) -> Tensor:
+    x, y = (
+        given[name].mT if bool(given.get(f"transpose_{name}", False)) else given[name] for name in ("x", "y")
+    )
+    found: Tensor = x @ y
+    return found
+
+
+def _layer_norm(given: Mapping[str, Any]) -> Tensor:
+    shape = given["gamma"].shape
+    assert [axis % given["x"].ndim for axis in given["axes"].tolist()] == [given["x"].ndim - 1]
+    return functional.layer_norm(given["x"], shape, given["gamma"], given["beta"], float(given["epsilon"]))
+
+
+def _gelu(given: Mapping[str, Any]) -> Tensor:
+    assert given.get("mode", "EXACT") == "EXACT"
+    return functional.gelu(given["x"])
+
+
+def _gather(given: Mapping[str, Any]) -> Tensor:
+    assert not int(given.get("batch_dims", 0))
+    indices = given["indices"].long()
+    found = given["x"].index_select(int(given["axis"]), indices.reshape(-1))
+    before, after = found.shape[: int(given["axis"])], found.shape[int(given["axis"]) + 1 :]
+    return found.reshape(*before, *indices.shape, *after)
+
+
 _OPERATORS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "add": lambda given: given["x"] + given["y"],
     "cast": lambda given: given["x"].to(_TYPES[given["dtype"]]),
     "clip": lambda given: given["x"].clamp(given["alpha"], given["beta"]),
     "conv": _conv,
     "dequantize": _dequantize,
-    "gather": lambda given: given["x"][given["indices"].long()],
-    "linear": lambda given: functional.linear(given["x"], given["weight"], given["bias"]),
+    "gather": _gather,
+    "gather_nd": _gather_nd,
+    "gelu": _gelu,
+    "greater_equal": lambda given: given["x"] >= given["y"],
+    "layer_norm": _layer_norm,
+    "linear": lambda given: functional.linear(given["x"], given["weight"], given.get("bias")),
+    "logical_and": lambda given: torch.logical_and(torch.as_tensor(given["x"]), torch.as_tensor(given["y"])),
+    "matmul": _matmul,
+    "mul": lambda given: given["x"] * given["y"],
     "quantize": _quantize,
     "reduce_mean": lambda given: given["x"].mean(given["axes"].tolist(), keepdim=bool(given["keep_dims"])),
+    "relu": lambda given: given["x"].relu(),
+    "reshape": lambda given: given["x"].reshape(given["shape"].tolist()),
+    "select": lambda given: torch.where(given["cond"], given["a"], given["b"]),
+    "slice_by_index": _slice,
+    "softmax": lambda given: given["x"].softmax(int(given["axis"])),
+    "transpose": lambda given: given["x"].permute(given["perm"].tolist()),
 }

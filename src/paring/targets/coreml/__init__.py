@@ -9,7 +9,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
 
-_KINDS = ("linear", "conv", "depthwise", "grouped", "embedding")
+_KINDS = ("linear", "conv", "depthwise", "grouped", "transposed", "embedding")
 _BLOCKS = (16, 32, 64, 128, 256)
 
 

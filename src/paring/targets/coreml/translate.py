@@ -6,25 +6,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from paring.core.codes import Codes
 from paring.core.model import Model, TensorSpec
 from paring.core.quiet import quiet
-from paring.targets.coreml.library import ct
+from paring.targets.coreml.library import OPERATORS, ct
 from paring.targets.coreml.stored import store
 from paring.targets.folded import fold_weights
 from paring.targets.traced import samples, trace
 
 # of a tensor in a model -> of the same in a package, which has no wider integers
 ENDS = {"float32": np.float32, "int32": np.int32, "int64": np.int32}
-_SMALL = {"int4"}  # types of weights that came with iOS 18
+_PARTS = {torch.ops.aten.__and__.Tensor: torch.ops.aten.bitwise_and.Tensor}  # what PyTorch's own table lacks
+_DEEPEST = 4  # times that a part is taken apart again
 
 
 def program_of(model: Model) -> ExportedProgram:
-    """The model's operators for one sample, composite ones taken apart, integer weights as integers.
+    """The model's operators for one sample, integer weights as integers.
 
-    Raises what `torch.export` raises.
+    Operators that coremltools lacks are taken apart where PyTorch knows how. Raises what `torch.export` raises.
     """
     program = trace(model)
     with quiet():
@@ -35,10 +36,36 @@ def program_of(model: Model) -> ExportedProgram:
             needed = GraphModule(graph, graph.graph)  # without the float weights that were folded
             program = torch.export.export(needed, samples(model.inputs), strict=False)
         program = program.run_decompositions({})
-    for node in list(program.graph.nodes):
-        if str(node.target).startswith("aten._assert"):  # checked when traced, computes nothing
-            program.graph.erase_node(node)
+        _drop(program)
+        table = {**torch.export.default_decompositions(), **_PARTS}
+        for _ in range(_DEEPEST):
+            parts = {node.target: table[node.target] for node in unknown(program) if node.target in table}
+            if not parts:
+                break
+            program = program.run_decompositions(parts)
+            _drop(program)
     return program
+
+
+def unknown(program: ExportedProgram) -> list[Node]:
+    """The operators that coremltools has no translation for."""
+    return [
+        node
+        for node in program.graph.nodes
+        if node.op == "call_function"
+        and isinstance(node.target, torch._ops.OpOverload)  # getitem and the like: plain Python
+        and OPERATORS.get_func(node.target.name()) is None
+    ]
+
+
+def _drop(program: ExportedProgram) -> None:
+    """Removes what computes nothing: checks that were made when it was traced, other names of the same tensor."""
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+        elif str(node.target).startswith("aten._assert"):
+            program.graph.erase_node(node)
 
 
 def translated(model: Model, program: ExportedProgram, system: str, precision: str) -> tuple[Any, list[str]]:
@@ -70,7 +97,7 @@ def system_of(model: Model, program: ExportedProgram) -> str:
     codes = [Codes.from_json(one.value) for one in model.invariants if one.kind == "codes"]
     dequantized = [node for node in program.graph.nodes if "dequantize_per" in str(node.target)]
     narrow = any(node.args[-2] == 7 for node in dequantized)  # the largest code
-    return "iOS18" if narrow or any(one.dtype in _SMALL or one.block for one in codes) else "iOS17"
+    return "iOS18" if narrow or any(one.dtype == "int4" or one.block for one in codes) else "iOS17"
 
 
 def _ends(specs: Sequence[TensorSpec], *, shaped: bool = False) -> list[Any]:
