@@ -1,6 +1,5 @@
 """One run of a tiny network, quantized, and its bundles. Everything here is derived from these."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,19 +48,11 @@ def bundles(run: Path) -> Mapping[str, Path]:
     return {name: api.bundle(run, name) for name in PLATFORMS}
 
 
-@pytest.fixture
-def coreml_run(run: Path, tmp_path: Path) -> Path:
-    """A run that has a Core ML package besides, as far as a bundle can see."""
-    copy = shutil.copytree(run, tmp_path / "coreml-run")
-    package = copy / "artifacts" / "coreml" / "model.mlpackage"
-    (package / "Data").mkdir(parents=True)
-    (package / "Manifest.json").write_text("{}")
-    (package / "Data" / "weights.bin").write_bytes(b"weights")
-    report = json.loads((copy / "report.json").read_text())
-    stage = {"name": "artifact:coreml", "title": "coreml file", "files": ["artifacts/coreml/model.mlpackage"]}
-    report["stages"].append({**report["stages"][-1], **stage})
-    (copy / "report.json").write_text(json.dumps(report))
-    return copy
+@pytest.fixture(scope="session")
+def coreml_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with a Core ML package besides."""
+    more = {**RECIPE, "targets": [*RECIPE["targets"], "coreml"]}
+    return compressed(more, shutil.copytree(run, tmp_path_factory.mktemp("bundle") / "coreml-run"))
 
 
 @pytest.fixture

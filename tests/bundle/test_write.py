@@ -16,9 +16,11 @@ from paring import api
 from paring.bundle import golden, manifest
 from paring.bundle.manifest import Golden
 from paring.bundle.platforms import PLATFORMS
+from paring.core import artifact
 from paring.core.errors import ParingError, UnknownName
 from paring.data import digits
 from paring.measure.answers import Answers
+from paring.testing.mil import answers
 
 
 def files(bundle: Path) -> dict[str, str]:
@@ -96,12 +98,28 @@ def test_tolerances_are_codes_where_the_file_computes_on_integers(bundles: Mappi
 
 def test_a_core_ml_package_goes_into_the_swift_package(coreml_run: Path, tmp_path: Path) -> None:
     bundle = api.bundle(coreml_run, "ios", tmp_path / "ios")
-    assert (bundle / "ios/Sources/Model/coreml/model.mlpackage/Data/weights.bin").read_bytes() == b"weights"
+    package = bundle / "ios/Sources/Model/coreml/model.mlpackage"
+    assert artifact.digest(package) == artifact.digest(coreml_run / "artifacts/coreml/model.mlpackage")
     found = api.verify(bundle)
     assert found.good
     assert [(one.target, bool(one.runtime)) for one in found.replays] == [("litert", True), ("coreml", False)]
-    assert "not replayed" in found.replays[1].note
-    assert any(note.startswith("coreml was not run") for note in manifest.read(bundle).notes)
+    assert found.replays[1].note == "not replayed: Core ML runs on Apple's systems only"
+    told = manifest.read(bundle)
+    assert any(note.startswith("coreml was not run") for note in told.notes)
+    step = told.artifacts[0].outputs[0].scale  # of LiteRT's file, which is the model's
+    assert told.artifacts[1].tolerance["output"].elsewhere >= 2 * step
+    next(package.rglob("weight.bin")).write_bytes(b"other")
+    assert [fault.rpartition(": ")[2] for fault in api.verify(bundle).faults] == ["was changed"]
+
+
+def test_a_core_ml_package_answers_its_golden_samples_in_pytorch(coreml_run: Path, tmp_path: Path) -> None:
+    bundle = api.bundle(coreml_run, "ios", tmp_path / "ios")
+    told = manifest.read(bundle)
+    samples = manifest.validated(Golden, json.loads((bundle / told.golden).read_text()), bundle)
+    one = told.artifacts[1]
+    expected = golden.array(bundle / one.expected["output"], "float32", samples.shapes["output"])
+    given = answers(bundle / one.path, golden.load(bundle, samples))["output"]
+    np.testing.assert_allclose(given, expected, atol=one.tolerance["output"].same)
 
 
 @pytest.mark.parametrize(

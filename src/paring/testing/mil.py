@@ -36,7 +36,11 @@ def _run(function: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
         elif one.op_type.startswith("constexpr_"):
             values[one.outputs[0].name] = _constant(one.materialized_val_inference())
         else:
-            given = {name: values[var.name] for name, var in one.inputs.items() if var is not None}
+            given = {
+                name: [values[each.name] for each in var] if isinstance(var, list | tuple) else values[var.name]
+                for name, var in one.inputs.items()
+                if var is not None
+            }
             values[one.outputs[0].name] = _OPERATORS[one.op_type](given)
     return {var.name: values[var.name].numpy() for var in function.outputs}
 
@@ -55,6 +59,14 @@ def _conv(given: Mapping[str, Any]) -> Tensor:
         image, given["weight"], given["bias"], given["strides"].tolist(), 0, given["dilations"].tolist(),
         int(given["groups"]),
     )  # fmt: skip
+
+
+def _max_pool(given: Mapping[str, Any]) -> Tensor:
+    assert given["pad_type"] in {"custom", "valid"}
+    assert not given["pad"].any()
+    return functional.max_pool2d(
+        given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist(), ceil_mode=bool(given["ceil_mode"])
+    )
 
 
 def _quantize(given: Mapping[str, Any]) -> Tensor:
@@ -121,6 +133,7 @@ _OPERATORS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "add": lambda given: given["x"] + given["y"],
     "cast": lambda given: given["x"].to(_TYPES[given["dtype"]]),
     "clip": lambda given: given["x"].clamp(given["alpha"], given["beta"]),
+    "concat": lambda given: torch.cat(given["values"], int(given["axis"])),
     "conv": _conv,
     "dequantize": _dequantize,
     "gather": _gather,
@@ -131,6 +144,7 @@ _OPERATORS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "linear": lambda given: functional.linear(given["x"], given["weight"], given.get("bias")),
     "logical_and": lambda given: torch.logical_and(torch.as_tensor(given["x"]), torch.as_tensor(given["y"])),
     "matmul": _matmul,
+    "max_pool": _max_pool,
     "mul": lambda given: given["x"] * given["y"],
     "quantize": _quantize,
     "reduce_mean": lambda given: given["x"].mean(given["axes"].tolist(), keepdim=bool(given["keep_dims"])),

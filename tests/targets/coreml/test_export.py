@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from paring.core.errors import ParingError
-from paring.core.model import Model
+from paring.core.model import Model, Source, TensorSpec
 from paring.core.step import Context
 from paring.core.target import Array
 from paring.measure.answers import of_model
 from paring.steps import STEPS
 from paring.targets.coreml import CoreML, CoreMLOptions, package
+from paring.targets.coreml.library import types
 from paring.targets.scales import rounded
 from paring.testing.mil import answers
 from paring.testing.models import TinyTask, quantized, tiny
@@ -106,6 +109,50 @@ def test_stored_weights_are_the_models_own(tmp_path: Path, config: dict[str, str
     assert [one.dtype for one in held.tensors if one.scales] == [config["weights"]] * 4
     wanted = of_model(model)(IMAGES)["output"]
     np.testing.assert_allclose(answers(path, IMAGES)["output"], wanted, atol=1e-5)
+
+
+def test_int4_weights_beside_int8_activations_are_int4_in_the_package(tmp_path: Path) -> None:
+    model = stepped("quantize.static", tmp_path, weights="int4", calibration={"samples": 32}, ladder=None)
+    path = CoreML().export(model, tmp_path / "m.mlpackage")
+    assert package.metadata(path)["minimum_deployment_target"] == "iOS18"
+    held = CoreML().describe(path)
+    assert [one.dtype for one in held.tensors if one.scales] == ["int4"] * 4
+    assert sum(held.quantized.values()) == 8
+
+
+class Kinds(nn.Module):
+    """Kinds of layers that the tiny network has not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.group = nn.Embedding(20, 64), nn.Conv2d(64, 64, 3, groups=4, padding=1)
+        self.up, self.head = nn.ConvTranspose2d(64, 32, 2, stride=2), nn.Linear(32, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int64, shape (batch, 4, 4) -> float32 (batch, 5)."""
+        x: Tensor = self.up(self.group(self.words(ids).permute(0, 3, 1, 2)).relu())
+        found: Tensor = self.head(x.mean((2, 3)))
+        return found
+
+
+@pytest.fixture(scope="module")
+def kinds() -> Model:
+    torch.manual_seed(0)
+    ids = TensorSpec("ids", ("batch", 4, 4), "int64", "", (0, 19))
+    return Model(Kinds().eval(), Source("torch:kinds"), (ids,), (TensorSpec("output", ("batch", 5)),))
+
+
+@pytest.mark.parametrize(
+    ("config", "layers"),
+    [({"weights": "int8"}, ["words", "group", "up", "head"]), ({"weights": "int8", "block": 16}, ["head"])],
+)
+def test_every_kind_of_layer_is_stored(tmp_path: Path, kinds: Model, config: dict[str, Any], layers: list[str]) -> None:
+    model = stepped("quantize.weights", tmp_path, kinds, **config)
+    assert [one.layer for one in model.invariants if one.kind == "codes"] == layers
+    path = CoreML().export(model, tmp_path / "m.mlpackage")
+    assert all(holds(path, weight_of(model, layer)) for layer in layers)
+    (ids,) = package.program(path).functions["main"].inputs.values()
+    assert types.builtin_to_string(ids.dtype) == "int32"
 
 
 def test_an_older_system_than_the_weights_need_is_refused(tmp_path: Path) -> None:
