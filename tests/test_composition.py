@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from paring import load
+from paring.core.codes import Stored
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.step import Context, Phase, Step
@@ -70,6 +71,7 @@ TRIALS: dict[str, Trial] = {
     ),
     "quantize.dynamic": Trial({"keep_float": LAST}, second={"keep_float": []}),
     "quantize.float16": Trial({"keep_float": LAST}, second={"keep_float": []}),
+    "quantize.palette": Trial({"keep_float": LAST}, second={"keep_float": []}),
     "quantize.qat": Trial({**TRAIN, **CALIBRATION}),
     "quantize.static": Trial(CALIBRATION),
     "quantize.weights": Trial({"keep_float": LAST}, second={"keep_float": []}),
@@ -78,7 +80,7 @@ PAIRS = [(first, second) for first in STEPS.names() for second in STEPS.names()]
 TYPES = frozenset({"float32", "int8", "int4", "int16"})
 STORED = frozenset(
     (dtype, kind, 0)
-    for dtype in ("int8", "int4", "float16")
+    for dtype in get_args(Stored)
     for kind in ("linear", "conv", "depthwise", "transposed", "embedding")
 )
 LIMITS = Limits(TYPES, TYPES, dynamic=STORED, stored=STORED)
@@ -127,8 +129,9 @@ def test_every_step_has_its_options_here() -> None:
 
 
 def _marked(first: str, second: str) -> Any:
-    """Training with rounding takes seconds a pair: with most steps it is left to the slow proofs."""
-    slow = second == "quantize.qat" and first not in {"prune.channels", "prune.magnitude", "factorize.svd"}
+    """Training with rounding takes seconds a pair: with most steps it is left to the slow proofs; palettes, too."""
+    chosen = {"prune.channels", "prune.magnitude", "factorize.svd"}
+    slow = second in {"quantize.qat", "quantize.palette"} and first not in chosen
     return pytest.param(first, second, id=f"{first} then {second}", marks=[pytest.mark.slow] if slow else [])
 
 

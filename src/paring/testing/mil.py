@@ -15,7 +15,14 @@ from torch.nn import functional
 
 from paring.core.target import Array
 
-_TYPES = {"bool": torch.bool, "fp32": torch.float32, "fp16": torch.float16, "int32": torch.int32, "int8": torch.int8, "uint8": torch.uint8}
+_TYPES = {
+    "bool": torch.bool,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "int32": torch.int32,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+}
 
 
 def answers(package: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -46,9 +53,8 @@ def _run(function: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _constant(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiu" or isinstance(value, np.ndarray):
-        return torch.as_tensor(np.asarray(value))
-    return value
+    numbers = isinstance(value, np.generic) and value.dtype.kind in "fiu"
+    return torch.as_tensor(np.asarray(value)) if numbers or isinstance(value, np.ndarray) else value
 
 
 def _conv(given: Mapping[str, Any]) -> Tensor:
@@ -64,9 +70,10 @@ def _conv(given: Mapping[str, Any]) -> Tensor:
 def _max_pool(given: Mapping[str, Any]) -> Tensor:
     assert given["pad_type"] in {"custom", "valid"}
     assert not given["pad"].any()
-    return functional.max_pool2d(
+    found: Tensor = functional.max_pool2d(
         given["x"], given["kernel_sizes"].tolist(), given["strides"].tolist(), ceil_mode=bool(given["ceil_mode"])
     )
+    return found
 
 
 def _quantize(given: Mapping[str, Any]) -> Tensor:
@@ -88,7 +95,9 @@ def _slice(given: Mapping[str, Any]) -> Tensor:
     masks = {name: np.broadcast_to(given.get(f"{name}_mask", False), rank) for name in ("begin", "end", "squeeze")}
     strides = given["stride"].tolist() if "stride" in given else [1] * rank
     chosen: list[Any] = []
-    for axis, (begin, end, stride) in enumerate(zip(given["begin"].tolist(), given["end"].tolist(), strides, strict=True)):
+    for axis, (begin, end, stride) in enumerate(
+        zip(given["begin"].tolist(), given["end"].tolist(), strides, strict=True)
+    ):
         if masks["squeeze"][axis]:
             chosen.append(begin)
         else:
@@ -103,9 +112,7 @@ def _gather_nd(given: Mapping[str, Any]) -> Tensor:
 
 
 def _matmul(given: Mapping[str, Any]) -> Tensor:
-    x, y = (
-        given[name].mT if bool(given.get(f"transpose_{name}", False)) else given[name] for name in ("x", "y")
-    )
+    x, y = (given[name].mT if bool(given.get(f"transpose_{name}", False)) else given[name] for name in ("x", "y"))
     found: Tensor = x @ y
     return found
 
@@ -126,7 +133,8 @@ def _gather(given: Mapping[str, Any]) -> Tensor:
     indices = given["indices"].long()
     found = given["x"].index_select(int(given["axis"]), indices.reshape(-1))
     before, after = found.shape[: int(given["axis"])], found.shape[int(given["axis"]) + 1 :]
-    return found.reshape(*before, *indices.shape, *after)
+    gathered: Tensor = found.reshape(*before, *indices.shape, *after)
+    return gathered
 
 
 _OPERATORS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {

@@ -1,11 +1,13 @@
 """What every step must keep. Subclass `StepContract` in a step's tests and give the fixtures `step` and `config`."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from pydantic import ValidationError
 
+from paring.core.codes import Stored
 from paring.core.model import Model
 from paring.core.step import Context, Step, StepConfig
 from paring.core.target import Limits
@@ -37,7 +39,7 @@ class StepContract:
         """A small task, and a target that can execute everything."""
         every = frozenset({"float32", "int8", "int4", "int16"})
         kinds = ("linear", "conv", "depthwise", "embedding")
-        stored = frozenset((dtype, kind, 0) for dtype in ("int8", "int4", "float16") for kind in kinds)
+        stored = frozenset((dtype, kind, 0) for dtype in get_args(Stored) for kind in kinds)
         limits = Limits(every, every, dynamic=stored, stored=stored)
         return Context(TinyTask(), limits, 0, model, tmp_path / "work")
 

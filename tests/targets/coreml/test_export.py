@@ -78,9 +78,7 @@ def test_a_quantized_model_keeps_its_codes_and_scales(tmp_path: Path, system: st
 
 def test_in_float16_scales_are_rounded_to_it_and_codes_are_not(tmp_path: Path) -> None:
     exact, half = (
-        CoreML().describe(
-            CoreML().export(quantized(), tmp_path / f"{kind}.mlpackage", CoreMLOptions(precision=kind))
-        )
+        CoreML().describe(CoreML().export(quantized(), tmp_path / f"{kind}.mlpackage", CoreMLOptions(precision=kind)))
         for kind in ("float32", "float16")
     )
     ones, others = ([one for one in held.tensors if one.dtype == "int8" and one.bytes] for held in (exact, half))
@@ -109,6 +107,19 @@ def test_stored_weights_are_the_models_own(tmp_path: Path, config: dict[str, str
     assert [one.dtype for one in held.tensors if one.scales] == [config["weights"]] * 4
     wanted = of_model(model)(IMAGES)["output"]
     np.testing.assert_allclose(answers(path, IMAGES)["output"], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("bits", "system"), [(4, "iOS17"), (6, "iOS18")])
+def test_a_palette_is_the_models_own(tmp_path: Path, bits: int, system: str) -> None:
+    model = stepped("quantize.palette", tmp_path, bits=bits)
+    path = CoreML().export(model, tmp_path / "m.mlpackage", CoreMLOptions(minimum_deployment_target=system))
+    layers = [one.layer for one in model.invariants if one.kind == "codes"]
+    assert all(holds(path, weight_of(model, layer)) for layer in layers)
+    held = CoreML().describe(path)
+    assert held.operators["constexpr_lut_to_dense"] == len(layers) == 4
+    stored = [one for one in held.tensors if one.dtype == f"palette{bits}"]
+    assert [one.bytes for one in stored] == [-(-size * bits // 8) + 4 * 2**bits for size in (72, 72, 64, 80)]
+    np.testing.assert_allclose(answers(path, IMAGES)["output"], of_model(model)(IMAGES)["output"], atol=1e-5)
 
 
 def test_int4_weights_beside_int8_activations_are_int4_in_the_package(tmp_path: Path) -> None:

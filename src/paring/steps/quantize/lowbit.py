@@ -1,11 +1,11 @@
-"""Weights on the grid of few bits: what `quantize.dynamic`, `quantize.weights` and `quantize.float16` have in common.
+"""Weights on the grid of few bits: what all steps but those with static scales have in common.
 
-The network stays one of ordinary float layers; only its weights become numbers that the file can hold, weight = scale ×
-code, and an invariant `codes` says for each layer how the file is to store it.
+These are `quantize.dynamic`, `quantize.weights`, `quantize.float16` and `quantize.palette`. The network stays one of ordinary float layers; only its weights become numbers that the file can hold, weight = scale ×
+code or a value of a table, and an invariant `codes` says for each layer how the file is to store it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ _FINEST_HALF = 2.0**-24  # the smallest float16
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one of the three steps asks for.
+    """What one of the four steps asks for.
 
     Attributes:
         dtype: of the stored weights.
@@ -84,7 +84,7 @@ def store(model: Model, name: str, config: StepConfig, wanted: Wanted, limits: L
             with torch.no_grad():
                 weight.copy_(rounded)
         codes = known[id(weight)]
-        codes = Codes(codes.dtype, "dynamic" if dynamic else "float32", codes.scales, codes.axis, codes.block)
+        codes = replace(codes, activations="dynamic" if dynamic else "float32")
         invariants.append(Invariant("codes", layer.name, codes.as_json()))
     return model.changed(
         module,
@@ -110,6 +110,12 @@ def on_grid(
     if dtype == "float16":
         largest = torch.finfo(torch.float16).max
         return weight.clamp(-largest, largest).half().float(), Codes("float16", axis=axis)
+    if dtype.startswith("palette"):
+        from paring.steps.quantize.palette import nearest, table_of
+
+        array = weight.numpy()
+        table = table_of(array, int(dtype.removeprefix("palette")))
+        return torch.from_numpy(nearest(array, table)), Codes(dtype, axis=axis, table=tuple(table.tolist()))
     from paring.steps.quantize.observers import SMALLEST_SCALE, smallest_error
 
     largest_code = LARGEST[dtype]
@@ -132,7 +138,7 @@ def codes_hold(model: Model, invariant: Invariant) -> str | None:
         return "it is gone"
     codes = Codes.from_json(invariant.value)
     array = weight.detach().cpu().numpy()
-    fits = codes.dtype == "float16" or array.size % max(1, len(codes.scales)) == 0
+    fits = not codes.scales or array.size % max(1, len(codes.scales)) == 0
     if array.dtype != np.float32 or not fits or codes.of(array) is None:
         return f"its weight is no longer one of {codes.dtype} codes"
     return None

@@ -3,8 +3,9 @@
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
+from paring.core.codes import Stored
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
@@ -19,7 +20,7 @@ class CoreMLOptions(ExportOptions):
     Attributes:
         precision: what it computes in; where left out, `float16` for a model of `quantize.float16`, else `float32`.
         minimum_deployment_target: the oldest system that loads it; where left out, `iOS17`, or `iOS18` where weights
-            are int4, have a scale for each group, or share tables. macOS 14 and 15 are as old.
+            are int4 or have a scale for each group. macOS 14 and 15 are as old.
     """
 
     io: Literal["float32"] = "float32"
@@ -37,7 +38,7 @@ class CoreML:
         weights=frozenset({"float32", "int8", "int4"}),
         activations=frozenset({"float32", "int8"}),
         per_channel=True,
-        stored=frozenset((dtype, kind, 0) for dtype in ("int8", "int4", "float16") for kind in _KINDS)
+        stored=frozenset((dtype, kind, 0) for dtype in get_args(Stored) for kind in _KINDS)
         | frozenset((dtype, "linear", block) for dtype in ("int8", "int4") for block in _BLOCKS),
     )
     Options: ClassVar[type[ExportOptions]] = CoreMLOptions
@@ -75,7 +76,9 @@ class CoreML:
             ParingError: this is no Mac, or Core ML refuses the package.
         """
         if (reason := self.why_not_run()) is not None:
-            raise ParingError(reason, str(artifact), "run it on a Mac or on the phone; `paring inspect` tells what it holds")
+            raise ParingError(
+                reason, str(artifact), "run it on a Mac or on the phone; `paring inspect` tells what it holds"
+            )
         from paring.targets.coreml.runner import CoreMLRunner
 
         return CoreMLRunner(artifact, threads)

@@ -60,7 +60,6 @@ def _fed(one: Any) -> bool:
 def _drained(var: Any) -> bool:
     """Whether all that reads it makes codes of it."""
     return bool(var.child_ops) and all(
-        user.op_type == "quantize"
-        or (user.op_type in _FOLLOWS | _MOVES and all(_drained(out) for out in user.outputs))
+        user.op_type == "quantize" or (user.op_type in _FOLLOWS | _MOVES and all(_drained(out) for out in user.outputs))
         for user in var.child_ops
     )

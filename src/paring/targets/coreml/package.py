@@ -13,8 +13,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Json
 from paring.core.quiet import quiet
 from paring.core.target import Contents, FileTensor
-from paring.targets.coreml.library import ct, milproto, types
 from paring.targets.coreml.integers import on_integers
+from paring.targets.coreml.library import ct, milproto, types
 from paring.targets.zeros import share
 
 _KEY = "paring"  # of the metadata
@@ -24,7 +24,10 @@ _WEIGHTS = f"Data/{_ITEMS}/weights"
 _WHEN = "com.github.apple.coremltools.conversion_date"
 _TYPES = {"fp32": "float32", "fp16": "float16", "fp64": "float64"}  # MIL's name -> numpy's, where they differ
 _BITS = {"int4": 4, "uint4": 4}
-_CODES = {"constexpr_affine_dequantize": ("quantized_data", "zero_point"), "constexpr_blockwise_shift_scale": ("data", "offset")}
+_CODES = {
+    "constexpr_affine_dequantize": ("quantized_data", "zero_point"),
+    "constexpr_blockwise_shift_scale": ("data", "offset"),
+}
 _SHORT = 10  # values of the longest constant that is an option of an operator, strides and the like
 
 
@@ -114,6 +117,11 @@ def _is_part(constant: Any) -> bool:
 
 def _coded(one: Any) -> FileTensor:
     """A constant that is written in short, by the tensor that holds most of it."""
+    if one.op_type == "constexpr_lut_to_dense":
+        values, table = one.materialized_val_inference(), one.lut.val.reshape(-1)
+        bits = len(table).bit_length() - 1
+        size = -(-values.size * bits // 8) + table.nbytes
+        return FileTensor(one.name, f"palette{bits}", values.shape, size, zeros=share(values))
     name, point = _CODES.get(one.op_type, ("source_val", ""))
     held = one.inputs[name]
     bits = _BITS.get(types.builtin_to_string(held.dtype), 8 * held.val.dtype.itemsize)
@@ -123,8 +131,14 @@ def _coded(one: Any) -> FileTensor:
     scales = np.asarray(one.scale.val, np.float64).reshape(-1)
     given = one.inputs.get(point)
     points = np.zeros(len(scales), int) if given is None else np.asarray(given.val, int).reshape(-1)
-    zeros = share(held.val.astype(int), tuple(points.tolist()), 0 if one.op_type != "constexpr_affine_dequantize" else int(one.axis.val))
-    return FileTensor(one.name, _type(held), held.val.shape, size, tuple(scales.tolist()), tuple(points.tolist()), zeros)
+    zeros = share(
+        held.val.astype(int),
+        tuple(points.tolist()),
+        0 if one.op_type != "constexpr_affine_dequantize" else int(one.axis.val),
+    )
+    return FileTensor(
+        one.name, _type(held), held.val.shape, size, tuple(scales.tolist()), tuple(points.tolist()), zeros
+    )
 
 
 def _type(var: Any) -> str:

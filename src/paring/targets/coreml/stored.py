@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from paring.core.codes import Codes
-from paring.targets.coreml.library import Builder, ScopeInfo, ScopeSource, types
+from paring.targets.coreml.library import Builder, ScopeInfo, ScopeSource, constexpr_lut, types
 
 _INT4 = types.nptype_from_builtin(types.int4)
 _UNKNOWN = [  # what every operator of a program must say of where it was traced from
@@ -53,6 +53,10 @@ def _written(held: Any, layer: str, codes: Codes, system: str, precision: str) -
         if precision == "float16":  # as every constant will be
             return held.outputs[0]
         return Builder.constexpr_cast(source_val=stored, output_dtype="fp32", **told)
+    if codes.table:
+        table = np.zeros(2 ** int(codes.dtype.removeprefix("palette")), np.float32)
+        table[: len(codes.table)] = codes.table
+        return constexpr_lut(stored, table.reshape(*[1] * weight.ndim, -1, 1), **told)
     scales = np.array(codes.scales, np.float32)
     if system == "iOS17":
         zeros, axis = np.zeros(len(scales), np.int8), np.int32(codes.axis)

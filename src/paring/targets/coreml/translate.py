@@ -27,7 +27,7 @@ def program_of(model: Model) -> ExportedProgram:
 
     Operators that coremltools lacks are taken apart where PyTorch knows how. Raises what `torch.export` raises.
     """
-    program = trace(model)
+    program: ExportedProgram = trace(model)
     with quiet():
         if model.quantized:
             graph: Any = program.module(check_guards=False)
@@ -37,9 +37,10 @@ def program_of(model: Model) -> ExportedProgram:
             program = torch.export.export(needed, samples(model.inputs), strict=False)
         program = program.run_decompositions({})
         _drop(program)
-        table = {**torch.export.default_decompositions(), **_PARTS}
         for _ in range(_DEEPEST):
-            parts = {node.target: table[node.target] for node in unknown(program) if node.target in table}
+            missing = {node.target for node in unknown(program)}
+            table = {**torch.export.default_decompositions(), **_PARTS} if missing else {}
+            parts = {operator: table[operator] for operator in missing if operator in table}
             if not parts:
                 break
             program = program.run_decompositions(parts)
@@ -49,13 +50,14 @@ def program_of(model: Model) -> ExportedProgram:
 
 def unknown(program: ExportedProgram) -> list[Node]:
     """The operators that coremltools has no translation for."""
-    return [
-        node
-        for node in program.graph.nodes
-        if node.op == "call_function"
-        and isinstance(node.target, torch._ops.OpOverload)  # getitem and the like: plain Python
-        and OPERATORS.get_func(node.target.name()) is None
-    ]
+    return [node for node in program.graph.nodes if node.op == "call_function" and not _known(node.target)]
+
+
+def _known(called: Any) -> bool:
+    if not isinstance(called, torch._ops.OpOverload):  # getitem and the like: plain Python
+        return True
+    name: Any = called.name  # not typed
+    return OPERATORS.get_func(name()) is not None
 
 
 def _drop(program: ExportedProgram) -> None:

@@ -30,6 +30,12 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         raise ParingError(
             "int8 inputs and outputs need a quantized model", "export to litert", "add quantize.static, or io: float32"
         )
+    if shared := [one.layer for one in model.invariants if one.kind == "codes" and one.value.get("table")]:
+        raise ParingError(
+            f"{len(shared)} layers have tables of weights, which LiteRT has not ({', '.join(shared[:3])}, …)",
+            "export to litert",
+            "export to coreml, or quantize.weights in the place of quantize.palette",
+        )
     file = flatbuffer.read(_convert(model, options))
     pads.fuse(file)
     means.unturn(file)
