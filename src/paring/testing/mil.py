@@ -79,7 +79,7 @@ def _max_pool(given: Mapping[str, Any]) -> Tensor:
 def _quantize(given: Mapping[str, Any]) -> Tensor:
     kind = _TYPES[given["output_dtype"]]
     limits = torch.iinfo(kind)
-    codes = torch.round(given["input"] / given["scale"]) + given.get("zero_point", 0)
+    codes: Tensor = torch.round(given["input"] / given["scale"]) + given.get("zero_point", 0)
     return codes.clamp(limits.min, limits.max).to(kind)
 
 

@@ -1,7 +1,8 @@
 """Weights on the grid of few bits: what all steps but those with static scales have in common.
 
-These are `quantize.dynamic`, `quantize.weights`, `quantize.float16` and `quantize.palette`. The network stays one of ordinary float layers; only its weights become numbers that the file can hold, weight = scale ×
-code or a value of a table, and an invariant `codes` says for each layer how the file is to store it.
+These are `quantize.dynamic`, `quantize.weights`, `quantize.float16` and `quantize.palette`. The network stays one of
+ordinary float layers; only its weights become numbers that the file can hold, weight = scale × code or a value of a
+table, and an invariant `codes` says for each layer how the file is to store it.
 """
 
 from collections.abc import Mapping, Sequence
