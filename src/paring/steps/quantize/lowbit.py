@@ -182,6 +182,7 @@ def _reasons(model: Model, there: Sequence[Layer], wanted: Wanted, limits: Limit
     what = wanted.dtype + (f" in groups of {wanted.block}" if wanted.block else "")
     known = limits.dynamic if wanted.dynamic else limits.stored
     sizes = {layer.name: _inputs(model, layer) for layer in there if wanted.block and not layer.reason}
+    entries = 2 ** int(wanted.dtype.removeprefix("palette")) if wanted.dtype.startswith("palette") else 0
 
     def reason(layer: Layer) -> str:
         found = layer.reason
@@ -200,13 +201,19 @@ def _reasons(model: Model, there: Sequence[Layer], wanted: Wanted, limits: Limit
             found = "it computes too little for what it reads and writes to gain from quantizing its input at run time"
         elif not found and wanted.block and sizes[layer.name] % wanted.block:
             found = f"its {sizes[layer.name]} inputs are no multiple of {wanted.block}"
+        elif not found and entries and (held := _weight(model, layer).numel()) <= entries:
+            found = f"it has {held} weights, and its table would have {entries}"
         return found
 
     return {layer.name: reason(layer) for layer in there}
 
 
+def _weight(model: Model, layer: Layer) -> Tensor:
+    return model.module.get_submodule(layer.name).get_parameter("weight")
+
+
 def _inputs(model: Model, layer: Layer) -> int:
-    return int(model.module.get_submodule(layer.name).get_parameter("weight").shape[-1])
+    return int(_weight(model, layer).shape[-1])
 
 
 def _told(chosen: Sequence[Layer], wanted: Wanted, limits: Limits) -> str:

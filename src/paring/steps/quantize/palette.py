@@ -22,7 +22,7 @@ class PaletteConfig(StoredConfig):
     """Options of `quantize.palette`.
 
     Attributes:
-        bits: of a place in the table, which has 16, 64 or 256 values then.
+        bits: of a place in the table, which has 16, 64 or 256 values then. A layer with no more weights stays as it is.
     """
 
     bits: Literal[4, 6, 8] = 6
