@@ -21,7 +21,6 @@ _KEY = "paring"  # of the metadata
 _ITEMS = "com.apple.CoreML"  # folder of what the manifest lists
 _PROGRAM = f"Data/{_ITEMS}/model.mlmodel"
 _WEIGHTS = f"Data/{_ITEMS}/weights"
-_WHEN = "com.github.apple.coremltools.conversion_date"
 _TYPES = {"fp32": "float32", "fp16": "float16", "fp64": "float64"}  # MIL's name -> numpy's, where they differ
 _BITS = {"int4": 4, "uint4": 4}
 _CODES = {
@@ -35,9 +34,7 @@ def settle(path: Path, metadata: Json) -> None:
     """Makes a package that coremltools wrote the same each time, and puts `metadata` into it."""
     model = path / _PROGRAM
     spec = ct.proto.Model_pb2.Model.FromString(model.read_bytes())
-    told = spec.description.metadata.userDefined
-    told.pop(_WHEN, None)
-    told[_KEY] = json.dumps(metadata, sort_keys=True)
+    spec.description.metadata.userDefined[_KEY] = json.dumps(metadata, sort_keys=True)
     model.write_bytes(spec.SerializeToString(deterministic=True))
     manifest = path / "Manifest.json"
     content = json.loads(manifest.read_text(encoding="utf-8"))
