@@ -6,6 +6,7 @@ models alone; the latter without what runs files is `Int8ExportContract`, for ta
 
 import errno
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,13 @@ from paring.testing.models import quantized, tiny, unknown_operator
 
 
 class ExportContract:
-    """A target exports what it can run, whole or not at all."""
+    """A target exports what it can run, whole or not at all.
+
+    Attributes:
+        parts: names of the files of an artifact that is a folder; none where it is one file.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture
     def target(self) -> Target:
@@ -33,7 +40,7 @@ class ExportContract:
 
     def leave_old(self, path: Path) -> None:
         """An artifact of an earlier run: a file, or a folder where the target writes folders."""
-        path.write_bytes(b"old")
+        self.put(path, b"old")
 
     def test_it_is_registered_under_its_name(self, target: Target) -> None:
         assert TARGETS.load(target.name) is type(target)
@@ -71,6 +78,16 @@ class ExportContract:
         assert artifact.digest(path) == old
         assert list(tmp_path.iterdir()) == [path]
 
+    def put(self, path: Path, content: bytes) -> Path:
+        """Puts an artifact at `path` that holds nothing of the target's."""
+        if not self.parts:
+            path.write_bytes(content)
+            return path
+        for part in self.parts:
+            (path / part).parent.mkdir(parents=True, exist_ok=True)
+            (path / part).write_bytes(content)
+        return path
+
 
 class RunContract(ExportContract):
     """A target runs its files here, one sample or several, and no others."""
@@ -107,17 +124,19 @@ class RunContract(ExportContract):
     ) -> None:
         path = tmp_path / f"m{target.suffix}"
         if content is not None:
-            path.write_bytes(content)
+            self.put(path, content)
         with pytest.raises(ParingError) as caught:
             target.open(path)
         assert str(path) in caught.value.where
 
     def test_a_truncated_file_is_refused(self, target: Target, tmp_path: Path) -> None:
         path = target.export(self.model(), tmp_path / f"m{target.suffix}")
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-        with pytest.raises(ParingError):
-            target.open(path)
+        for file in artifact.files(path):
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2])
+            with pytest.raises(ParingError):
+                target.open(path)
+            file.write_bytes(content)
 
 
 class TargetContract(RunContract):
