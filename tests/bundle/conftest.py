@@ -56,6 +56,13 @@ def coreml_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def openvino_run(run: Path, tmp_path: Path) -> Path:
+    """The run with OpenVINO's folder besides."""
+    more = {**RECIPE, "targets": [*RECIPE["targets"], {"openvino": {"io": "int8", "layout": "NHWC"}}]}
+    return compressed(more, shutil.copytree(run, tmp_path / "openvino-run"))
+
+
+@pytest.fixture
 def full_run(run: Path, tmp_path: Path) -> Path:
     """The run with a file for ExecuTorch besides, whose export takes as long as all else here together."""
     more = {**RECIPE, "targets": [*RECIPE["targets"], "executorch"]}

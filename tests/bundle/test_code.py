@@ -71,6 +71,15 @@ def test_python_replays_its_golden_samples(bundles: Mapping[str, Path], tmp_path
     assert (done.returncode, "FAIL" in done.stdout) == (1, True)
 
 
+@pytest.mark.slow  # another export
+def test_python_replays_what_openvino_answered(openvino_run: Path) -> None:
+    bundle = api.bundle(openvino_run, "python")
+    assert api.verify(bundle).good
+    done = golden_test(bundle, "openvino")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "golden/expected/openvino/output.bin" in done.stdout
+
+
 def needed(*tools: str) -> None:
     """Skips a test where tools are missing; fails it in CI, which installs them."""
     lacking = [tool for tool in tools if shutil.which(tool) is None]

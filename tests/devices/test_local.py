@@ -29,6 +29,22 @@ def test_onnx_runtime_answers_as_here(files: Path) -> None:
     np.testing.assert_array_equal(found["output"], here(ONNXRuntimeRunner(files / "int8.onnx")))
 
 
+def test_openvino_answers_from_a_folder(tmp_path: Path) -> None:
+    import openvino
+    from openvino import opset15 as opset
+
+    artifact = tmp_path / "m.openvino"
+    given = opset.parameter(openvino.PartialShape([-1, 3]), np.float32, "x")
+    given.output(0).set_names({"x"})
+    answer = opset.multiply(given, np.float32([1, 2, 3]))
+    answer.output(0).set_names({"y"})
+    openvino.save_model(openvino.Model([answer], [given]), artifact / "model.xml", compress_to_fp16=False)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with open("local") as reach:
+        found = reach.run(Work(artifact, {"x": x}))
+    assert found["y"].tolist() == (x * [1, 2, 3]).tolist()
+
+
 def test_a_way_that_is_not_there_is_named() -> None:
     with pytest.raises(ParingError, match="telnet"):
         open("telnet://there")

@@ -16,7 +16,9 @@ _DATA = {
     "fashion-mnist": ("MIT", "its authors, Zalando Research"),
     "reviews": ("MIT", "the archive of vaderSentiment 0.5, whose authors rated the sentences"),
 }
-_RUNTIMES = {"litert": "ai-edge-litert", "executorch": "executorch", "onnxruntime": "onnxruntime"}
+_RUNTIMES = {
+    "litert": "ai-edge-litert", "executorch": "executorch", "onnxruntime": "onnxruntime", "openvino": "openvino",
+}  # fmt: skip
 
 
 def licences(recipe: Recipe, targets: Sequence[str]) -> tuple[Licence, ...]:

@@ -31,7 +31,9 @@ PLATFORMS = {
         # a Swift package and a pod take resources from inside their targets' folders only
         Platform("ios", ("litert", "coreml"), "ios/Sources/Model", "ios/Tests/golden", "a Swift package and a pod"),
         Platform("linux", ("litert", "onnxruntime"), "artifacts", "golden", "a CMake project in C++"),
-        Platform("python", ("litert", "executorch", "onnxruntime"), "artifacts", "golden", "one Python file"),
+        Platform(
+            "python", ("litert", "executorch", "onnxruntime", "openvino"), "artifacts", "golden", "one Python file"
+        ),
     )
 }
 

@@ -11,7 +11,7 @@ from paring.measure import machine
 
 _FLOAT = 1e-4  # of the largest value: sums in another order
 _HALF = 2e-2  # likewise, in float16, which holds three digits
-_CODES = {"onnxruntime": 2}
+_CODES = {"onnxruntime": 2, "openvino": 2}
 _CODES_ELSEWHERE = 1
 _CODES_UNSEEN = 2  # where the runtime could not be asked
 _ROOM = 0.01  # of a code, for the decoding itself

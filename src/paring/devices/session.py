@@ -7,11 +7,14 @@ import hashlib
 import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from paring.core.artifact import files
 from paring.core.errors import ParingError
 from paring.core.processor import device
 from paring.core.target import Array
@@ -117,9 +120,9 @@ class Session:
 
     def bench(self, work: Mapping[str, Work], *, threads: int = 1, seconds: float = 4.0) -> dict[str, Measured]:
         """Times files in turn, and takes their peak memory; see `Reach.bench`."""
-        files = list(work.values())
-        self._refuse(files)
-        timings = self._trying(lambda: self._do("latency", files, threads, seconds))["timings"]
+        wanted = list(work.values())
+        self._refuse(wanted)
+        timings = self._trying(lambda: self._do("latency", wanted, threads, seconds))["timings"]
         found = {}
         for (name, one), timing in zip(work.items(), timings, strict=True):
             peak = self._trying(lambda one=one: self._do("memory", [one], threads))["peak"]  # type: ignore[misc]
@@ -150,12 +153,12 @@ class Session:
 
     def _do(self, kind: str, work: Sequence[Work], threads: int, seconds: float = 0.0) -> dict[str, Any]:
         """Copies what a job needs and does it."""
-        files = [
-            {"artifact": self._copy(one.artifact.read_bytes(), one.artifact.suffix),
+        wanted = [
+            {"artifact": self._copy(_bytes(one.artifact), one.artifact.suffix),
              "inputs": self._copy(_packed(one.inputs), ".npz"), "kernels": one.kernels}
             for one in work
         ]  # fmt: skip
-        job = {"kind": kind, "threads": threads, "cores": list(self._cores), "seconds": seconds, "work": files}
+        job = {"kind": kind, "threads": threads, "cores": list(self._cores), "seconds": seconds, "work": wanted}
         try:
             return self._ask({"do": "work", "job": job})
         except ParingError as error:
@@ -232,6 +235,17 @@ class Session:
                     raise ParingError(reply["problem"], self._way.where, reply["remedy"])
                 return reply
         raise Broken("not connected")
+
+
+def _bytes(artifact: Path) -> bytes:
+    """Of a file; a folder's as a zip file, the same bytes each time."""
+    if not artifact.is_dir():
+        return artifact.read_bytes()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as folder:
+        for file in files(artifact):
+            folder.writestr(zipfile.ZipInfo(file.relative_to(artifact).as_posix()), file.read_bytes())
+    return content.getvalue()
 
 
 def _packed(arrays: Mapping[str, Array]) -> bytes:

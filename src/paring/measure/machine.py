@@ -18,6 +18,7 @@ LIBRARIES = (
     "ai-edge-litert",
     "onnxruntime",
     "onnxscript",
+    "openvino",
     "tflite-micro",
     "ethos-u-vela",
     "coremltools",

@@ -16,6 +16,7 @@ TARGETS = Registry(
         "litert": "paring.targets.litert:LiteRT",
         "micro": "paring.targets.micro:Micro",
         "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime",
+        "openvino": "paring.targets.openvino:OpenVINO",
     },
     extras={
         "coreml": "coreml",
@@ -25,6 +26,7 @@ TARGETS = Registry(
         "litert": "litert",
         "micro": "micro",
         "onnxruntime": "onnxruntime",
+        "openvino": "openvino",
     },
 )
 

@@ -5,6 +5,7 @@ Runs on the device: standard library, numpy and the runtime's wheel, nothing of 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ WHEELS = {
         ("tflite-runtime", "tflite_runtime", "TensorFlow Lite"),
     ),
     ".onnx": (("onnxruntime", "onnxruntime", "ONNX Runtime"),),
+    ".openvino": (("openvino", "openvino", "OpenVINO"),),
     ".pte": (("executorch", "executorch", "ExecuTorch"),),
 }
 
@@ -60,7 +62,9 @@ def load(path: Path, threads: int, kernels: str = "") -> Loaded:
         kernels: `reference` for LiteRT's own without XNNPACK; empty for those that the runtime chooses.
     """
     module, _ = found()[path.suffix]
-    kinds: dict[str, Callable[[str, Path, int, str], Loaded]] = {".tflite": _TFLite, ".onnx": _ONNX, ".pte": _PTE}
+    kinds: dict[str, Callable[[str, Path, int, str], Loaded]] = {
+        ".tflite": _TFLite, ".onnx": _ONNX, ".openvino": _OpenVINO, ".pte": _PTE,
+    }  # fmt: skip
     return kinds[path.suffix](module, path, threads, kernels)
 
 
@@ -114,6 +118,40 @@ class _ONNX:
     def taken(self) -> dict[str, Any]:
         names = [end.name for end in self._session.get_outputs()]
         return dict(zip(names, self._binding.copy_outputs_to_cpu(), strict=True))
+
+
+class _OpenVINO:
+    """The folder travels as a zip file."""
+
+    def __init__(self, module: str, path: Path, threads: int, kernels: str) -> None:
+        core = import_module(module).Core()
+        with zipfile.ZipFile(path) as folder:
+            model = core.read_model(folder.read("model.xml"), folder.read("model.bin"))
+        free = {end.any_name: end.partial_shape for end in model.inputs if end.partial_shape[0].is_dynamic}
+        for shape in free.values():
+            shape[0] = 1
+        model.reshape(free)
+        options = {  # as in targets/openvino/plugin.py
+            "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self._tensor = import_module(module).Tensor
+        self._outputs = [end.any_name for end in model.outputs]
+        self._fed: list[Any] = []
+        self.invoke = self._request.infer
+
+    def put(self, arrays: Mapping[str, Any]) -> None:
+        self._fed = [self._tensor(array, shared_memory=True) for array in arrays.values()]  # bound, not copied
+        for name, tensor in zip(arrays, self._fed, strict=True):
+            self._request.set_tensor(name, tensor)
+
+    def taken(self) -> dict[str, Any]:
+        return {name: self._request.get_tensor(name).data.copy() for name in self._outputs}
 
 
 class _PTE:

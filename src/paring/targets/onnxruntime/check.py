@@ -14,9 +14,9 @@ from paring.targets.traced import layer_of, of_other_types, trace, untraceable
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
-def problems(model: Model) -> list[Problem]:
-    """Every reason why `model` cannot become an `.onnx`, all at once."""
-    found = of_other_types(model, DTYPES, "ONNX Runtime")
+def problems(model: Model, runtime: str = "ONNX Runtime") -> list[Problem]:
+    """Every reason why `model` cannot become an `.onnx` that `runtime` takes, all at once."""
+    found = of_other_types(model, DTYPES, runtime)
     try:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds

@@ -1,5 +1,6 @@
 """A model becomes an `.onnx`, by torch.onnx and the rewrites beside this file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,33 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             exporter failed or the checker refuses what it made, what was quantized came out float, zeros were lost, or
             the disk is full. Nothing is written then.
     """
+    content = written(model, options, rewrite.everything, _WHERE)
+    _checked(content)
+    scales.require(model, file.weight_scales(content), _WHERE)
+    zeros.require(model, file.stored(content), _WHERE)
+    with atomic.write(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def written(model: Model, options: ExportOptions, change: Callable[[Any], None], where: str) -> bytes:
+    """The content of the `.onnx`, not yet checked: also the way into runtimes that read such files.
+
+    Args:
+        model: see `export`.
+        options: likewise.
+        change: rewrites the graph (an `onnx_ir.Graph`), in place.
+        where: for messages.
+
+    Raises:
+        ParingError: `io: int8` for a float model, or as `translated` does.
+    """
     if options.io == "int8" and not model.quantized:
         raise ParingError(
-            "int8 inputs and outputs need a quantized model", _WHERE, "add quantize.static, or io: float32"
+            "int8 inputs and outputs need a quantized model", where, "add quantize.static, or io: float32"
         )
-    _fits(model)
-    graph = _translated(model)
-    rewrite.everything(graph.graph)
+    graph = translated(model, where)
+    change(graph.graph)
     metadata = {
         "schema": SCHEMA,
         "layout": options.layout,
@@ -52,27 +73,26 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     }
     if options.layout == "NHWC":
         ends.channels_last(graph.graph, [spec.name for spec in model.inputs if spec.layout == "NCHW"])
-    content = file.finish(graph, metadata)
-    _checked(content)
-    scales.require(model, file.weight_scales(content), _WHERE)
-    zeros.require(model, file.stored(content), _WHERE)
-    with atomic.write(path) as temporary:
-        temporary.write_bytes(content)
-    return path
+    return file.finish(graph, metadata)
 
 
-def _fits(model: Model) -> None:
+def _fits(model: Model, where: str) -> None:
     size = sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))
     if size // (4 if model.quantized else 1) > LARGEST:
         raise ParingError(
             f"{size / 2**30:.1f} GiB of weights do not fit into one .onnx file, which ends at 2 GiB",
-            _WHERE,
+            where,
             "quantize it to int8, or take a smaller model",
         )
 
 
-def _translated(model: Model) -> Any:
-    """The model as an `onnx_ir.Model`."""
+def translated(model: Model, where: str) -> Any:
+    """The model as an `onnx_ir.Model`, as torch.onnx writes it.
+
+    Raises:
+        ParingError: the file would pass 2 GiB, ONNX cannot express the model, or the exporter failed.
+    """
+    _fits(model, where)
     try:
         with quiet():
             try:
@@ -82,11 +102,11 @@ def _translated(model: Model) -> Any:
     except Exception as error:
         found = problems(model)
         if found:
-            raise ParingError("; ".join(map(str, found)), _WHERE, found[0].remedy) from error
+            raise ParingError("; ".join(map(str, found)), where, found[0].remedy) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(
             f"torch.onnx could not export the model: {reason}",
-            _WHERE,
+            where,
             "replace the layer that the message names; `paring check` lists operators without a translation",
         ) from error
 
