@@ -25,6 +25,20 @@ def test_the_processor_is_told_with_its_best_integer_instructions(told: str, wan
     assert processor.cpu(tmp_path / "cpuinfo") == wanted
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("A (AVX2)", True),
+        ("A (AVX-512)", True),
+        ("A (AVX-512 VNNI)", False),
+        ("A (AVX-VNNI)", False),
+        ("A (I8MM)", False),
+    ],
+)
+def test_products_saturate_where_there_is_no_instruction_that_adds_four(name: str, wanted: bool) -> None:
+    assert processor.saturates(name) is wanted
+
+
 def test_a_processor_that_linux_does_not_describe_has_a_name(tmp_path: Path) -> None:
     assert processor.cpu(tmp_path / "none")
 

@@ -33,6 +33,15 @@ def cpu(described: Path = Path("/proc/cpuinfo"), board: Path = _BOARD) -> str:
     return f"{name} ({best})" if best else name
 
 
+def saturates(processor: str) -> bool:
+    """Whether sums of two products of uint8 and int8 saturate on a processor, as `cpu` tells it.
+
+    AVX2 and AVX-512 without VNNI have but the instruction VPMADDUBSW, which adds them in 16 bits: Intel 64 and IA-32
+    Architectures Software Developer's Manual, volume 2, PMADDUBSW.
+    """
+    return processor.endswith(("(AVX2)", "(AVX-512)"))
+
+
 def device(processor: str, runtime: str, threads: int) -> str:
     """The `device` of a record: processor, runtime and threads."""
     return f"{processor} · {runtime} · {threads} thread{'s' if threads > 1 else ''}"

@@ -1,7 +1,9 @@
 """The files hold what the model promised, and OpenVINO executes it, or they are not written."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -16,12 +18,13 @@ from paring.core.errors import ParingError
 from paring.core.model import Invariant, Model, Source, TensorSpec
 from paring.core.step import Context
 from paring.core.target import Contents, ExportOptions
+from paring.core.task import Batch, Split
 from paring.load import probe
 from paring.measure.answers import of_model
 from paring.steps import STEPS
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
 from paring.targets.onnxruntime import ONNXRuntime
-from paring.targets.openvino import OpenVINO, codes
+from paring.targets.openvino import OpenVINO, codes, plugin
 from paring.testing.models import TinyTask, quantized, tiny
 
 TARGET = OpenVINO()
@@ -32,8 +35,14 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TARGET.export(quantized(), tmp_path_factory.mktemp("q") / "m.openvino")
 
 
-@pytest.fixture(scope="module")
-def contents(artifact: Path) -> Contents:
+@pytest.fixture
+def integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin's integer kernels, on a processor on which their sums saturate too."""
+    monkeypatch.setattr(plugin, "saturates", lambda _: False)
+
+
+@pytest.fixture
+def contents(artifact: Path, integers: None) -> Contents:
     return TARGET.describe(artifact)
 
 
@@ -60,6 +69,7 @@ def test_every_computing_operator_runs_on_integers(contents: Contents) -> None:
     assert not contents.in_float
 
 
+@pytest.mark.usefixtures("integers")
 def test_so_it_does_where_it_is_fed_codes_with_their_channels_last(tmp_path: Path) -> None:
     path = TARGET.export(quantized(), tmp_path / "m.openvino", ExportOptions(io="int8", layout="NHWC"))
     found = TARGET.describe(path)
@@ -68,6 +78,37 @@ def test_so_it_does_where_it_is_fed_codes_with_their_channels_last(tmp_path: Pat
     runner = TARGET.open(path)
     end = runner.ends["image"]  # type: ignore[attr-defined]
     assert (end.shape[1:], end.dtype, end.channels_last) == ((8, 8, 1), "uint8", True)
+
+
+def test_on_a_processor_whose_sums_saturate_it_computes_in_float(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "saturates", lambda _: True)
+    found = TARGET.describe(artifact)
+    assert not found.quantized
+    assert len(found.in_float) == 6  # the sum is by itself
+
+
+class Ones(TinyTask):
+    """Images that are all ones."""
+
+    def batches(self, split: Split, batch_size: int, **options: Any) -> Iterator[Batch]:
+        for batch in super().batches(split, batch_size, **options):
+            yield Batch({"image": torch.ones_like(batch.inputs["image"])}, batch.targets)
+
+
+def test_large_codes_do_not_saturate_where_the_processor_has_no_vnni(tmp_path: Path) -> None:
+    """Every product is the largest there is: pairs of them do not fit into 16 bits."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2))
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.1 if parameter.ndim > 1 else 0.0)
+    specs = (TensorSpec("image", ("batch", 1, 8, 8), "float32", "NCHW"),)
+    model = probe.model(network.eval(), Source("test"), specs)
+    config = StaticConfig(calibration=Calibration(samples=16))
+    found = QuantizeStatic().apply(model, config, Context(Ones(), TARGET.limits, 0, model, tmp_path))
+    images = {"image": np.ones((2, 1, 8, 8), np.float32)}
+    answers = TARGET.open(TARGET.export(found, tmp_path / "m.openvino")).run(images)["output"]
+    np.testing.assert_allclose(answers, of_model(found)(images)["output"], rtol=0.02)
 
 
 def test_floats_stay_floats(tmp_path: Path) -> None:
@@ -91,6 +132,7 @@ def test_the_files_tell_what_they_are_and_nothing_of_the_machine(artifact: Path)
     assert str(Path.cwd()) not in text
 
 
+@pytest.mark.usefixtures("integers")
 def test_a_layer_kept_in_float_computes_in_float(tmp_path: Path) -> None:
     config = StaticConfig(calibration=Calibration(samples=64), keep_float=("body.3",))
     model = QuantizeStatic().apply(tiny(), config, Context(TinyTask(), TARGET.limits, 0, tiny(), tmp_path))

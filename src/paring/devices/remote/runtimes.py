@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from paring.core.processor import cpu, saturates
+
 # suffix -> wheels that run such files, the first that is installed is taken: (name on the package index, module, label)
 WHEELS = {
     ".tflite": (
@@ -132,6 +134,7 @@ class _OpenVINO:
             shape[0] = 1
         model.reshape(free)
         options = {  # as in targets/openvino/plugin.py
+            "LP_TRANSFORMS_MODE": not saturates(cpu()),
             "INFERENCE_PRECISION_HINT": "f32",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             "INFERENCE_NUM_THREADS": threads,

@@ -9,6 +9,7 @@ import openvino
 
 from paring.core.errors import ParingError
 from paring.core.model import Json
+from paring.core.processor import cpu, saturates
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
 METADATA = "paring"  # where the file keeps what the runner must know, as JSON
@@ -62,6 +63,8 @@ def compiled(model: Any, where: str, threads: int = 1) -> Any:
             model,
             "CPU",
             {
+                # its integer kernels would give other sums on such a processor; floats hold each integer exactly
+                "LP_TRANSFORMS_MODE": not saturates(cpu()),
                 # by default it computes in bfloat16 where the processor can
                 "INFERENCE_PRECISION_HINT": "f32",
                 # and may quantize what layers with stored codes are fed
