@@ -142,7 +142,7 @@ def of_run(run: Path, target: str | None, samples: int, progress: Progress) -> D
     if chosen not in there:
         raise UnknownName.of("target of this run", chosen, there, where=str(run))
     artifact = run / "artifacts" / chosen / f"model{there[chosen].suffix}"
-    if not artifact.is_file():
+    if not artifact.exists():
         raise ParingError("there is no such file", str(artifact), "run `paring compress` again")
     found = diagnose(before, saved.load(steps[-1]), there[chosen], artifact, task, samples, progress)
     write_findings(run, "diagnosis", found.as_json(), found.sheet(), progress)
