@@ -33,6 +33,12 @@ def test_starting_imports_no_framework(statement: str) -> None:
     assert not imported_by(statement) & HEAVY
 
 
+def test_the_converter_to_litert_is_loaded_alone_and_in_silence() -> None:
+    code = "from paring.targets.litert import check, export\ncheck._lowerings()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_public_names_exist() -> None:
     import paring
 

@@ -60,12 +60,18 @@ def _table() -> Any:
         return fx_infra.decomp.pre_lower_decomp()
 
 
-def _known(called: Any) -> bool:
-    from litert_torch.backend import lowerings
+@cache
+def _lowerings() -> Any:
+    with quiet():  # torchao tells of kernels that it does not find
+        from litert_torch.backend import lowerings
 
+        return lowerings
+
+
+def _known(called: Any) -> bool:
     return (
         not isinstance(called, torch._ops.OpOverload)  # getitem and the like: plain Python
-        or lowerings.lookup(called) is not None
+        or _lowerings().lookup(called) is not None
         or called in _table()
         or str(called).startswith("aten._assert")  # checked when traced, computes nothing
     )

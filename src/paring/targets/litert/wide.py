@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import nn
+from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers quantized_decomposed
 from torch.fx import Graph, GraphModule, Node
 
 from paring.core.errors import ParingError
