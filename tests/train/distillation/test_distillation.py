@@ -9,7 +9,7 @@ from torch import nn
 
 from paring import load
 from paring.core.errors import ParingError
-from paring.core.model import Model, TensorSpec
+from paring.core.model import Invariant, Model, TensorSpec
 from paring.core.step import Context, Named
 from paring.core.target import Limits
 from paring.core.task import Batch
@@ -102,6 +102,17 @@ def test_features_are_added_with_their_weights(batch):
     answers = plain(batch, student(batch.inputs)).item()
     assert loss(2.0) - answers == pytest.approx(2 * (loss(1.0) - answers), rel=1e-3)
     assert loss(1.0) > answers
+
+
+def test_a_factorized_layer_is_paired_as_the_one_layer_that_it_was():
+    student, teacher = wide(1), wide()
+    student.module.body[2] = nn.Sequential(nn.Conv2d(12, 4, 1), nn.Conv2d(4, 12, 1))
+    apart = replace(student, invariants=(Invariant("rank", "body.2", {}),))
+    told = [
+        Distillation(TinyTask(), one, ModelTeacher(teacher, "it"), config(features=["hints"]), 0).told
+        for one in (student, apart)
+    ]
+    assert ["body.2 ← body.2" in one for one in told] == [False, True]
 
 
 def test_the_pairing_is_told():

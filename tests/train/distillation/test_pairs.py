@@ -66,6 +66,20 @@ def test_blocks_are_paired_within_their_resolution():
     ]
 
 
+def test_a_layer_that_was_taken_apart_is_one_block():
+    network = Stages([1, 2])
+    network.stages[1] = nn.Sequential(nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 3, stride=2, padding=1))
+    x = torch.zeros(2, 1, 8, 8)
+    apart = network.eval(), shapes(network, [x], ["stages.1"])
+    teacher = images(Stages([1, 2], width=6))
+    assert names(paired(LayerPoints(), "auto", apart, teacher, "hints")) == [
+        ("stages.0", "stages.0"), ("stages.1", "stages.1"), ("stages.2", "stages.2"),
+    ]  # fmt: skip
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 3))).eval()
+    points = LayerPoints().blocks(plain, shapes(plain, [x], ["1"]))
+    assert [point.name for point in points] == ["0", "1"]
+
+
 def test_zoo_networks_of_other_depth_are_paired_by_themselves():
     shape = (1, 32, 32)
     student, teacher = (load.open(f"zoo:{n}(classes=10)", shape=shape).module for n in ("resnet8", "resnet20"))

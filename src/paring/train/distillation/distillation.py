@@ -133,7 +133,8 @@ class Distillation(Objective):
         both = []
         for model in (student, self._open.model):
             inputs = [batch.inputs[spec.name] for spec in model.inputs]
-            both.append((model.module, shapes(model.module, inputs)))
+            factorized = {one.layer for one in model.invariants if one.kind == "rank"}  # stay one layer each
+            both.append((model.module, shapes(model.module, inputs, factorized)))
         found = []
         for one in self.config.features:
             points = pairs.AttentionPoints() if one.loss == "attention_maps" else pairs.LayerPoints()

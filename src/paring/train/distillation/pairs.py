@@ -61,12 +61,16 @@ class LayerPoints:
             for name, part in module.named_modules()
             if isinstance(part, nn.Sequential | nn.ModuleList)
             for entry, child in part.named_children()
-            if type(child) not in (nn.Sequential, nn.ModuleList) and any(one.ndim > 1 for one in child.parameters())
+            if (
+                type(child) not in (nn.Sequential, nn.ModuleList)
+                or _whole(child, f"{name}.{entry}".lstrip("."), shapes)
+            )
+            and any(one.ndim > 1 for one in child.parameters())
         ]
         found = [name for name in entries if len(shapes.get(name, ())) > 1]
         found = [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
         if not found:
-            found = [n for n in shapes if len(shapes[n]) > 1 and hasattr(module.get_submodule(n), "weight")]
+            found = [n for n in shapes if len(shapes[n]) > 1 and _layer(module.get_submodule(n), n, shapes)]
         order = list(shapes)
         return [Point(name, (name,), shapes[name]) for name in sorted(found, key=order.index)]
 
@@ -147,6 +151,15 @@ def told(pairs: Sequence[tuple[Point, Point]]) -> str:
     words = ", ".join(f"{student.name} ← {teacher.name}" for student, teacher in pairs[:_SHOWN])
     more = len(pairs) - _SHOWN
     return f"{words} and {more} more" if more > 0 else words
+
+
+def _layer(part: nn.Module, name: str, shapes: Shapes) -> bool:
+    return hasattr(part, "weight") or _whole(part, name, shapes)
+
+
+def _whole(part: nn.Module, name: str, shapes: Shapes) -> bool:
+    """Whether a sequence is one layer that was taken apart: nothing is told of its parts."""
+    return isinstance(part, nn.Sequential) and not any(f"{name}.{one}" in shapes for one, _ in part.named_children())
 
 
 def _by_place(student: Sequence[Point], teacher: Sequence[Point]) -> list[tuple[Point, Point]]:

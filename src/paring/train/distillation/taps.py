@@ -1,6 +1,6 @@
 """What layers inside a network give, heard while it runs."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,7 +35,7 @@ class Taps:
         return found
 
 
-def shapes(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes(module: nn.Module, inputs: Sequence[Tensor], whole: Collection[str] = ()) -> dict[str, tuple[int, ...]]:
     """Layer -> what it gives for a sample: its shape without the batch; in the order in which they ran.
 
     Layers that are not called, as some networks do with `forward`, or that give no float tensor, are left out.
@@ -43,6 +43,7 @@ def shapes(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[int, 
     Args:
         module: in eval mode.
         inputs: in the order of its arguments, batch first.
+        whole: layers whose parts are left out.
     """
     found: dict[str, tuple[int, ...]] = {}
 
@@ -50,7 +51,8 @@ def shapes(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[int, 
         if tensor.ndim > 1:
             found.setdefault(name, tuple(tensor.shape[1:]))
 
-    names = [name for name, _ in module.named_modules() if name]
+    inside = tuple(f"{name}." for name in whole)
+    names = [name for name, _ in module.named_modules() if name and not name.startswith(inside)]
     with listening(module, names, see), torch.no_grad():
         module(*inputs)
     return found
