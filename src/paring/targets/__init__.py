@@ -17,6 +17,7 @@ TARGETS = Registry(
         "micro": "paring.targets.micro:Micro",
         "onnxruntime": "paring.targets.onnxruntime:ONNXRuntime",
         "openvino": "paring.targets.openvino:OpenVINO",
+        "torchmobile": "paring.targets.torchmobile:TorchMobile",
     },
     extras={
         "coreml": "coreml",

@@ -44,6 +44,13 @@ def unknown_operator() -> Model:
     return load.open("torch:paring.testing.networks:strange_network", shape=(1, 8, 8))
 
 
+def foreign_operator() -> Model:
+    """A network with two layers of an operator of another library than PyTorch."""
+    from paring import load
+
+    return load.open("torch:paring.testing.networks:foreign_network", shape=(1, 8, 8))
+
+
 def round_trip(target: Target) -> tuple[float, float] | None:
     """Largest difference between the tiny model and its file in the target's runtime, and how large it may be.
 

@@ -79,6 +79,24 @@ def strange_network() -> nn.Module:
     return StrangeNetwork()
 
 
+@torch.library.custom_op("paring_testing::strange", mutates_args=())
+def _elsewhere(x: Tensor) -> Tensor:
+    """An operator of another library than PyTorch."""
+    return x.sin()
+
+
+@_elsewhere.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def foreign_network() -> nn.Module:
+    """A `StrangeNetwork` whose operators are of another library than PyTorch."""
+    network = StrangeNetwork()
+    network.strange, network.stranger = Strange(_elsewhere), Strange(_elsewhere)
+    return network
+
+
 class TransformerNetwork(nn.Module):
     """An image is read row by row, by two of torch's transformer layers."""
 

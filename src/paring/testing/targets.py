@@ -38,6 +38,10 @@ class ExportContract:
         """A model that the target takes."""
         return tiny()
 
+    def unknown(self) -> Model:
+        """A model with two layers that the target lacks, `strange` and `stranger`."""
+        return unknown_operator()
+
     def leave_old(self, path: Path) -> None:
         """An artifact of an earlier run: a file, or a folder where the target writes folders."""
         self.put(path, b"old")
@@ -54,7 +58,7 @@ class ExportContract:
         assert isinstance(of_file(one), type(target))
 
     def test_what_it_refuses_it_does_not_export(self, target: Target, tmp_path: Path) -> None:
-        model, path = unknown_operator(), tmp_path / f"m{target.suffix}"
+        model, path = self.unknown(), tmp_path / f"m{target.suffix}"
         problems = target.check(model)
         assert [problem.where for problem in problems] == ["strange", "stranger"]  # all at once, each with its layer
         assert all(problem.remedy for problem in problems)

@@ -1,0 +1,81 @@
+"""A model whose weights are codes, as a graph of PyTorch's quantized operators."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from paring.core.model import Model
+from paring.core.quiet import quiet
+from paring.targets.feeding import End
+from paring.targets.torchmobile.dynamic import quantize_inputs
+from paring.targets.torchmobile.engine import engine
+from paring.targets.torchmobile.integers import Scale, aten, codes_of, on_codes
+from paring.targets.traced import trace
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Scales of the inputs and outputs that hold codes; None for each that holds values."""
+
+    inputs: list[Scale | None]
+    outputs: list[Scale | None]
+
+
+def rewritten(model: Model, bare: bool) -> tuple[GraphModule, Ends]:
+    """The graph of a model with weights of codes, and its ends. Raises what `torch.export` raises.
+
+    Args:
+        model: that has invariants of the kind `scale` or `codes`.
+        bare: whether inputs and outputs are to be uint8 codes, where they are quantized in one way.
+    """
+    with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
+        graph: Any = trace(model).module(check_guards=False)
+        on_codes(graph)
+        quantize_inputs(graph, model)
+        given = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        taken = list(graph.graph.output_node().args[0])
+        ends = Ends(
+            [_bare_input(node) if bare else None for node in given],
+            [_bare_output(node) if bare else None for node in taken],
+        )
+        graph.graph.eliminate_dead_code()
+        return GraphModule(graph, graph.graph), ends
+
+
+def end(shape: tuple[int, ...], dtype: str, scale: Scale | None, channels_last: bool = False) -> End:
+    """An end of the file; its shape is that of the file."""
+    if channels_last:
+        shape = (shape[0], *shape[2:], shape[1])
+    return End(shape, dtype if scale is None else "uint8", *(scale or (0.0, 0)), channels_last)
+
+
+def _bare_input(node: Node) -> Scale | None:
+    """Makes an input take codes; None if it is not quantized in one way."""
+    users = list(node.users)
+    if not users or any(user.target is not aten.quantize_per_tensor.default for user in users):
+        return None
+    scales: set[Scale] = {user.meta["scale"] for user in users}
+    if len(scales) > 1:
+        return None
+    (scale,) = scales
+    with node.graph.inserting_after(node):
+        codes = node.graph.call_function(aten._make_per_tensor_quantized_tensor.default, (node, *scale))
+    for user in users:
+        user.replace_all_uses_with(codes)
+        node.graph.erase_node(user)
+    return scale
+
+
+def _bare_output(node: Node) -> Scale | None:
+    """Makes the graph give an output's codes; None if it is computed in float."""
+    codes = codes_of(node)
+    if codes is None:
+        return None
+    output = node.graph.output_node()
+    with node.graph.inserting_before(output):
+        integers = node.graph.call_function(aten.int_repr.default, (codes,))
+    output.replace_input_with(node, integers)
+    scale: Scale = codes.meta["scale"]
+    return scale
