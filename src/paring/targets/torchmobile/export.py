@@ -75,12 +75,14 @@ def _possible(model: Model, options: TorchMobileOptions) -> None:
 
 def _scripted(model: Model, options: TorchMobileOptions) -> tuple[Any, dict[str, Any]]:
     """The module to write, and what its file says of its ends."""
-    given = samples(model.inputs)
+    network, ends = model.module, graph.Ends([None] * len(model.inputs), [None] * len(model.outputs))
     if model.fixed:
-        called, ends = graph.rewritten(model, options.io == "int8")
-    else:
-        called = script.function(model.module, given, options.mode)
-        ends = graph.Ends([None] * len(model.inputs), [None] * len(model.outputs))
+        network, ends = graph.rewritten(model, options.io == "int8")
+    given = [
+        one if scale is None else one.to(torch.uint8)
+        for one, scale in zip(samples(model.inputs), ends.inputs, strict=True)
+    ]
+    called = script.function(network, given, options.mode)
     turned = [options.layout == "NHWC" and spec.layout == "NCHW" for spec in model.inputs]
     held = {
         spec.name: graph.end(spec.sized(1), spec.dtype, scale, last)

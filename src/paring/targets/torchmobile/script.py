@@ -22,8 +22,9 @@ def function(module: nn.Module, given: Sequence[Tensor], mode: str) -> Any:
 
     Raises what `torch.jit` raises.
     """
-    with quiet(), torch.no_grad():
-        made: Any = torch.jit.script(module) if mode == "script" else torch.jit.trace(module, given, check_trace=False)
+    with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
+        scripts = mode == "script"
+        made: Any = torch.jit.script(module) if scripts else torch.jit.trace(module, tuple(given), check_trace=False)
         graph = torch.jit.freeze(made.eval()).graph.copy()
     graph.eraseInput(0)  # the module itself, of which nothing is left
     return torch._C._create_function_from_graph("forward", graph)
