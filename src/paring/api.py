@@ -16,7 +16,7 @@ from paring.core.progress import Silent
 from paring.core.record import Record
 from paring.core.rundir import RunDirectory, key
 from paring.core.step import Progress
-from paring.core.target import Problem
+from paring.core.target import Problem, remarks
 from paring.core.task import Split, Tokenization
 from paring.devices.reach import Options
 from paring.inspection import ArtifactInspection, Inspection, of_artifact, of_model
@@ -162,7 +162,7 @@ def check(
 ) -> Sequence[Problem]:
     """What keeps a model from running, all at once; on a device also what is slow there, and what memory it needs.
 
-    Without a device every finding refuses, and none means that the target can run the model.
+    Without a device a finding either refuses or is a note on the target; if none refuses, the target can run the model.
 
     Args:
         model: as a recipe names it, or loaded already: then only `target` and `device` count.
@@ -179,8 +179,8 @@ def check(
         task = opening.task(data_name, model) if data_name else None
         model = load.open(model, weights=weights, task=task, shape=shape)
     if profile is None:
-        found: Sequence[Problem] = TARGETS.load(target or "litert")().check(model)
-        return found
+        runtime = TARGETS.load(target or "litert")()
+        return [*runtime.check(model), *remarks(runtime)]
     told = profiles.replaced(device or "")
     notes = [Problem(told, "device", "", "note")] if told else []
     return [*findings(model, profile, () if target is None else (target,)), *notes]

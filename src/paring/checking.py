@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from paring.core.device import Device, Number
 from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
-from paring.core.target import Advises, Problem, Target
+from paring.core.target import Advises, Problem, Target, remarks
 from paring.measure.room import room
 from paring.targets import TARGETS
 from paring.targets.traced import layers_of, operator, shared, trace, untraceable
@@ -39,7 +39,7 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
     with shared(model, program):
         for target in known:
             problems = _checked(target, model)
-            found += problems
+            found += [*problems, *remarks(target)]
             if isinstance(target, Advises) and all(one.severity != "refuses" for one in problems):
                 found += target.advise(model, program)
     kinds = tuple(kind for kind in device.dtypes if all(kind in target.limits.activations for target in known[:1]))

@@ -10,7 +10,7 @@ from paring.compression import Compression, Export, State, operators_in
 from paring.core.errors import MissingExtra
 from paring.core.record import Record
 from paring.core.step import Phase, Progress
-from paring.core.target import why_not_run, why_not_timed
+from paring.core.target import remarks, why_not_run, why_not_timed
 from paring.load import saved
 from paring.measure import machine
 from paring.opening import told
@@ -43,6 +43,7 @@ def document(
         requirements=tuple(verdict for one in budgets for verdict in _verdicts(one, records)),
         notes=(
             *_notes(recipe, records),
+            *(f"{one.problem[0].upper()}{one.problem[1:]}." for target, _ in work.targets for one in remarks(target)),
             *_absent(work, budgets, records),
             *_in_float(exports),
             *_on_processor(exports),

@@ -275,6 +275,22 @@ class Advises(Protocol):
 
 
 @runtime_checkable
+class Remarks(Protocol):
+    """What a target offers besides whose users should know something of it, whatever their model is.
+
+    Attributes:
+        remarks: of severity `note`.
+    """
+
+    remarks: ClassVar[tuple[Problem, ...]]
+
+
+def remarks(target: Target) -> tuple[Problem, ...]:
+    """What users of a target should know; of most there is nothing to say."""
+    return target.remarks if isinstance(target, Remarks) else ()
+
+
+@runtime_checkable
 class Traces(Protocol):
     """What a target may offer besides: to tell what each quantized layer gives in the runtime."""
 

@@ -13,6 +13,7 @@ from paring.core.model import Model, TensorSpec
 from paring.core.quiet import quiet
 from paring.core.target import Problem
 
+NO_LAYER = "the model"  # where a node was traced from no layer inside it
 _shared: ContextVar[tuple[Model, ExportedProgram] | None] = ContextVar("shared", default=None)
 
 
@@ -44,7 +45,7 @@ def layer_of(meta: Mapping[str, Any]) -> str:
     """The layer that a node of a graph was traced from, by the node's `meta`."""
     stack = meta.get("nn_module_stack") or {}
     names = [path for path, _ in stack.values() if path]
-    return names[-1].removeprefix("L['self'].") if names else "the model"
+    return names[-1].removeprefix("L['self'].") if names else NO_LAYER
 
 
 def operator(node: fx.Node) -> str:

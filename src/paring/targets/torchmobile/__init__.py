@@ -2,21 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from paring.core.model import Model
 from paring.core.target import FLOAT_ENDS, Contents, ExportOptions, Limits, Problem, Runner
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-# https://docs.pytorch.org/docs/stable/mobile_optimizer.html
-SUCCEEDED = Problem(
-    "PyTorch Mobile is no longer developed: its last packages are of version 2.1.0, and ExecuTorch succeeds it",
-    "target torchmobile",
-    "the target executorch, where the app can take another runtime",
-    "note",
-)
 
 
 class TorchMobileOptions(ExportOptions):
@@ -24,9 +13,9 @@ class TorchMobileOptions(ExportOptions):
 
     Attributes:
         mode: how TorchScript is made of a float model: `trace` records one run, `script` compiles the Python code, with
-            its branches and loops. Of quantized weights there is one way alone.
+            its branches and loops. A quantized model is a graph already, which is traced.
         optimize: runs `torch.utils.mobile_optimizer.optimize_for_mobile`, which needs a PyTorch that is built with
-            XNNPACK, and a file for which the app's is, too.
+            XNNPACK, here and in the app.
     """
 
     mode: Literal["trace", "script"] = "trace"
@@ -45,16 +34,21 @@ class TorchMobile:
         dynamic=frozenset({("int8", "linear", 0)}),
     )
     Options: ClassVar[type[ExportOptions]] = TorchMobileOptions
+    remarks: ClassVar[tuple[Problem, ...]] = (
+        Problem(
+            # https://docs.pytorch.org/docs/stable/mobile_optimizer.html; 2.1.0 is of October 2023, on Maven Central
+            "PyTorch Mobile is no longer supported, and its last runtime for Android is 2.1.0: ExecuTorch succeeds it",
+            "target torchmobile",
+            "the target executorch",
+            "note",
+        ),
+    )
 
     def check(self, model: Model) -> Sequence[Problem]:
         """Operators that are not PyTorch's own, inputs and outputs of types that the app's tensors lack."""
         from paring.targets.torchmobile.check import problems
 
         return problems(model)
-
-    def advise(self, model: Model, program: "ExportedProgram") -> Sequence[Problem]:
-        """That there is a successor."""
-        return [SUCCEEDED]
 
     def export(self, model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Path:
         """Writes a `.ptl`; see `paring.targets.torchmobile.export.export`."""

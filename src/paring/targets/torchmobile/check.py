@@ -1,8 +1,11 @@
 """Whether PyTorch Mobile can run a model, told before any training."""
 
+from collections.abc import Iterator
+
 import torch
 from torch.export import ExportedProgram
 
+from paring.core.codes import Codes
 from paring.core.model import Model
 from paring.core.target import Problem
 from paring.targets.traced import layer_of, of_other_types, trace, untraceable
@@ -13,12 +16,37 @@ _OWN = {"aten", "prim", "quantized_decomposed"}  # namespaces; the second holds 
 
 def problems(model: Model) -> list[Problem]:
     """Every reason why `model` cannot become a `.ptl`, all at once."""
-    found = of_other_types(model, DTYPES, "PyTorch Mobile")
+    found = [*of_other_types(model, DTYPES, "PyTorch Mobile"), *_stored(model)]
     try:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
         return [*found, untraceable(model, error)]
-    return found + foreign(program)
+    return [*found, *_wide(program), *foreign(program)]
+
+
+def _stored(model: Model) -> Iterator[Problem]:
+    """Layers whose weights are codes of a form that PyTorch's kernels lack."""
+    for one in model.invariants:
+        if one.kind == "codes":
+            codes = Codes.from_json(one.value)
+            if (codes.dtype, codes.activations, codes.block) != ("int8", "dynamic", 0):
+                yield Problem(
+                    f"PyTorch Mobile has no kernel for weights in {codes.dtype} beside activations in {codes.activations}"
+                    + (f", in groups of {codes.block}" if codes.block else ""),
+                    one.layer,
+                    "quantize.dynamic with weights: int8, for linear layers, or quantize.static",
+                )
+
+
+def _wide(program: ExportedProgram) -> Iterator[Problem]:
+    """Activations, or weights, of other integers than those of eight bits."""
+    kinds = {
+        str(one.args[-1]).removeprefix("torch.")
+        for one in program.graph.nodes
+        if str(one.target).startswith("quantized_decomposed.quantize")
+    }
+    for kind in sorted(kinds - {"int8"}):
+        yield Problem(f"PyTorch Mobile has no kernels for {kind} codes", "the model", "int8 weights and activations")
 
 
 def foreign(program: ExportedProgram) -> list[Problem]:

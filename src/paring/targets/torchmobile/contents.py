@@ -67,14 +67,19 @@ def _numbers(called: list[Any]) -> tuple[Counter[str], list[tuple[str, str]]]:
     for node in called:
         kind, outputs = node.kind(), [value.debugName() for value in node.outputs()]
         fed = any(name in codes for name in _names(node))
-        if kind in _TO_CODES or (fed and kind not in _TO_FLOATS) or (kind.startswith("quantized::") and kind != _DYNAMIC):
+        if (
+            kind in _TO_CODES
+            or (fed and kind not in _TO_FLOATS)
+            or (kind.startswith("quantized::") and kind != _DYNAMIC)
+        ):
             codes.update(outputs)
         if kind in _TO_CODES | _TO_FLOATS or (kind.startswith("aten::") and kind.removeprefix("aten::") in _MOVES):
             continue
         if fed or kind.startswith("quantized::"):
             quantized[kind] += 1
         else:
-            in_float.append((kind, outputs[0]))
+            name = outputs[0].partition(".")[0]  # a value that is used once, where it is computed, has a number alone
+            in_float.append((kind, kind.partition("::")[2] if name.isdecimal() else name))
     return quantized, in_float
 
 
@@ -106,7 +111,9 @@ def _tensors(nodes: list[Any]) -> Iterator[FileTensor]:
 def _tensor(name: str, value: torch.Tensor) -> FileTensor:
     shape, size = tuple(value.shape), value.numel() * value.element_size()
     if not value.is_quantized:
-        return FileTensor(name, str(value.dtype).removeprefix("torch."), shape, size, zeros=share(value.detach().numpy()))
+        return FileTensor(
+            name, str(value.dtype).removeprefix("torch."), shape, size, zeros=share(value.detach().numpy())
+        )
     stored = value.int_repr().numpy()
     if value.qscheme() == torch.per_tensor_affine:
         scales, points, axis = (value.q_scale(),), (value.q_zero_point(),), 0

@@ -19,7 +19,9 @@ def quantize_inputs(graph: GraphModule, model: Model) -> None:
     """
     tensors = dict(model.module.named_parameters(remove_duplicate=False))
     promised = {
-        id(tensors[f"{one.layer}.weight"]): Codes.from_json(one.value) for one in model.invariants if one.kind == "codes"
+        id(tensors[f"{one.layer}.weight"]): Codes.from_json(one.value)
+        for one in model.invariants
+        if one.kind == "codes"
     }
     for node in list(graph.graph.nodes):
         if node.target is not aten.linear.default or node.args[1].op != "get_attr":

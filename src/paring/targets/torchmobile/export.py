@@ -65,7 +65,7 @@ def _possible(model: Model, options: TorchMobileOptions) -> None:
         )
     if options.mode == "script" and model.fixed:
         raise ParingError("a quantized model is a graph already: there is no code to script", _WHERE, "mode: trace")
-    if options.optimize and not torch.backends.xnnpack.enabled:
+    if options.optimize and not optimizable():
         raise ParingError(
             "optimize_for_mobile needs XNNPACK, and this PyTorch is built without it",
             _WHERE,
@@ -111,6 +111,11 @@ def _forward(called: Callable[..., Any], turned: Sequence[bool]) -> Callable[...
         return answer[0] if isinstance(answer, list | tuple) and len(answer) == 1 else answer
 
     return forward
+
+
+def optimizable() -> bool:
+    """Whether this build of PyTorch can run `optimize_for_mobile`."""
+    return bool(torch._C._is_xnnpack_enabled())
 
 
 def _optimized(made: Any) -> Any:

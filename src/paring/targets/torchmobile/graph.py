@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
 
 from paring.core.model import Model
 from paring.core.quiet import quiet
@@ -12,7 +13,7 @@ from paring.targets.feeding import End
 from paring.targets.torchmobile.dynamic import quantize_inputs
 from paring.targets.torchmobile.engine import engine
 from paring.targets.torchmobile.integers import Scale, aten, codes_of, on_codes
-from paring.targets.traced import trace
+from paring.targets.traced import NO_LAYER, layer_of, trace
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,30 @@ class Ends:
     outputs: list[Scale | None]
 
 
-def rewritten(model: Model, bare: bool) -> tuple[GraphModule, Ends]:
-    """The graph of a model with weights of codes, and its ends. Raises what `torch.export` raises.
+class Network(nn.Module):
+    """Runs a graph so that a trace of it knows the layers."""
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, *given: Tensor) -> Any:
+        """As the graph does."""
+        return _Run(self.graph).run(*given)
+
+
+class _Run(Interpreter):
+    def run_node(self, n: Node) -> Any:
+        found = super().run_node(n)
+        if n.op == "call_function" and isinstance(found, Tensor) and torch.jit.is_tracing():
+            traced: Any = torch._C._get_value_trace(found)
+            layer = layer_of(n.meta)
+            traced.setDebugName(n.name if layer == NO_LAYER else layer.replace(".", "_"))
+        return found
+
+
+def rewritten(model: Model, bare: bool) -> tuple[Network, Ends]:
+    """The network of a model with weights of codes, and its ends. Raises what `torch.export` raises.
 
     Args:
         model: that has invariants of the kind `scale` or `codes`.
@@ -41,7 +64,7 @@ def rewritten(model: Model, bare: bool) -> tuple[GraphModule, Ends]:
             [_bare_output(node) if bare else None for node in taken],
         )
         graph.graph.eliminate_dead_code()
-        return GraphModule(graph, graph.graph), ends
+        return Network(GraphModule(graph, graph.graph)), ends
 
 
 def end(shape: tuple[int, ...], dtype: str, scale: Scale | None, channels_last: bool = False) -> End:

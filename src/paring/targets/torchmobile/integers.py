@@ -219,7 +219,9 @@ def pack(graph: GraphModule, packed: Any, name: str) -> Node:
 
 def _store(graph: GraphModule, dequantize: Node) -> None:
     """Makes a constant of codes, with what turns it into floats, a quantized tensor."""
-    codes, scales, zero_points, *axis = (constant(graph, one) if isinstance(one, Node) else one for one in dequantize.args)
+    codes, scales, zero_points, *axis = (
+        constant(graph, one) if isinstance(one, Node) else one for one in dequantize.args
+    )
     if isinstance(scales, torch.Tensor) and scales.numel() > 1:
         held = torch._make_per_channel_quantized_tensor(codes, scales.double(), zero_points.long(), axis[0])
     else:

@@ -14,6 +14,7 @@ from paring.targets.torchmobile.engine import engine
 
 METADATA = "paring.json"
 _CLASS = "__torch__.Model"
+_SCOPE = "__module."  # before a layer's name, where a trace notes which layer computes a value
 _DEBUG = ".debug_pkl"  # where each line of code was traced from: paths of this machine
 
 
@@ -37,7 +38,7 @@ def module(called: Callable[..., Any], given: Sequence[Tensor], names: Sequence[
     classes, and counts these over the life of the process.
 
     Args:
-        called: computes answers from `given`: a tensor, or a tuple of several.
+        called: computes answers from `given`: a tensor, or a tuple of several. What a layer computes gets its name.
         given: inputs to trace with.
         names: of these.
     """
@@ -45,7 +46,12 @@ def module(called: Callable[..., Any], given: Sequence[Tensor], names: Sequence[
     made._register_attribute("training", torch._C.BoolType.get(), False)
     with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
         made._create_method_from_trace("forward", called, tuple(given), lambda _: "", True, False, list(names), False)
-        torch._C._jit_pass_inline(made._get_method("forward").graph)
+        graph = made._get_method("forward").graph
+        torch._C._jit_pass_inline(graph)
+    for node in graph.nodes():
+        layer = node.scopeName().rpartition("/")[2].removeprefix(_SCOPE)
+        if layer and node.outputsSize() == 1 and not node.kind().startswith("prim::"):
+            node.output().setDebugName(layer.replace(".", "_"))
     return torch.jit._recursive.wrap_cpp_module(made)
 
 
