@@ -30,9 +30,9 @@ def _stored(model: Model) -> Iterator[Problem]:
         if one.kind == "codes":
             codes = Codes.from_json(one.value)
             if (codes.dtype, codes.activations, codes.block) != ("int8", "dynamic", 0):
+                groups = f" in groups of {codes.block}" if codes.block else ""
                 yield Problem(
-                    f"PyTorch Mobile has no kernel for weights in {codes.dtype} beside activations in {codes.activations}"
-                    + (f", in groups of {codes.block}" if codes.block else ""),
+                    f"PyTorch Mobile has no kernel for {codes.dtype} weights{groups}, {codes.activations} activations",
                     one.layer,
                     "quantize.dynamic with weights: int8, for linear layers, or quantize.static",
                 )

@@ -12,9 +12,10 @@ from paring.core.errors import ParingError
 from paring.core.quiet import quiet
 from paring.core.target import Contents, FileTensor
 from paring.targets.torchmobile.engine import engine
+from paring.targets.torchmobile.script import jit, native
 from paring.targets.zeros import share
 
-_UNPACK = {
+_UNPACK: dict[str, Any] = {
     "Conv2dPackedParamsBase": torch.ops.quantized.conv2d_unpack,
     "LinearPackedParamsBase": torch.ops.quantized.linear_unpack,
 }
@@ -44,8 +45,8 @@ def contents(artifact: Path) -> Contents:
 def contents_of(content: bytes) -> Contents:
     """The same of a file's content. Raises RuntimeError where PyTorch cannot read it."""
     with quiet(), engine():
-        graph = torch.jit.load(BytesIO(content)).forward.graph
-        torch._C._jit_pass_inline(graph)
+        graph = jit.load(BytesIO(content)).forward.graph
+        native._jit_pass_inline(graph)
         nodes = list(_nodes(graph))
         tensors = tuple(_tensors(nodes))
     called = [node for node in nodes if not node.kind().startswith("prim::")]
@@ -96,11 +97,13 @@ def _tensors(nodes: list[Any]) -> Iterator[FileTensor]:
     for node in nodes:
         if node.kind() != "prim::Constant":
             continue
-        value, name = node.output().toIValue(), node.output().debugName()
+        name = node.output().debugName()
+        value: Any = node.output().toIValue()
         if isinstance(value, torch.Tensor):
             yield _tensor(name, value)
         elif isinstance(value, torch.ScriptObject):
-            unpack = _UNPACK.get(value._type().name())
+            kind: Any = value._type()
+            unpack = _UNPACK.get(kind.name())
             if unpack is not None:
                 weight, bias = unpack(value)
                 yield _tensor(name, weight)

@@ -7,7 +7,8 @@ from torch.fx import GraphModule
 
 from paring.core.codes import Codes
 from paring.core.model import Model
-from paring.targets.torchmobile.integers import aten, constant, kernels, pack
+from paring.targets.torchmobile.kernels import aten, kernels
+from paring.targets.torchmobile.layers import constant, pack
 
 
 def quantize_inputs(graph: GraphModule, model: Model) -> None:

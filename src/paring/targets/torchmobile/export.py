@@ -91,7 +91,7 @@ def _scripted(model: Model, options: TorchMobileOptions) -> tuple[Any, dict[str,
         spec.name: graph.end(spec.sized(1), spec.dtype, scale)
         for spec, scale in zip(model.outputs, ends.outputs, strict=True)
     }
-    fed = [torch.zeros(held[spec.name].shape, dtype=getattr(torch, held[spec.name].dtype)) for spec in model.inputs]
+    fed = [one.permute(0, 2, 3, 1).contiguous() if last else one for one, last in zip(given, turned, strict=True)]
     metadata = {
         "schema": SCHEMA,
         "layout": options.layout,

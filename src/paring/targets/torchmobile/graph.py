@@ -12,8 +12,11 @@ from paring.core.quiet import quiet
 from paring.targets.feeding import End
 from paring.targets.torchmobile.dynamic import quantize_inputs
 from paring.targets.torchmobile.engine import engine
-from paring.targets.torchmobile.integers import Scale, aten, codes_of, on_codes
+from paring.targets.torchmobile.integers import on_codes
+from paring.targets.torchmobile.kernels import SCALE, Scale, aten, codes_of
 from paring.targets.traced import NO_LAYER, layer_of, trace
+
+native: Any = torch._C  # its stubs lack what is used here
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Network(nn.Module):
 class _Run(Interpreter):
     def run_node(self, n: Node) -> Any:
         found = super().run_node(n)
-        if n.op == "call_function" and isinstance(found, Tensor) and torch.jit.is_tracing():
-            traced: Any = torch._C._get_value_trace(found)
+        if n.op == "call_function" and isinstance(found, Tensor) and torch._C._get_tracing_state():
+            traced: Any = native._get_value_trace(found)
             layer = layer_of(n.meta)
             traced.setDebugName(n.name if layer == NO_LAYER else layer.replace(".", "_"))
         return found
@@ -79,7 +82,7 @@ def _bare_input(node: Node) -> Scale | None:
     users = list(node.users)
     if not users or any(user.target is not aten.quantize_per_tensor.default for user in users):
         return None
-    scales: set[Scale] = {user.meta["scale"] for user in users}
+    scales: set[Scale] = {user.meta[SCALE] for user in users}
     if len(scales) > 1:
         return None
     (scale,) = scales
@@ -100,5 +103,5 @@ def _bare_output(node: Node) -> Scale | None:
     with node.graph.inserting_before(output):
         integers = node.graph.call_function(aten.int_repr.default, (codes,))
     output.replace_input_with(node, integers)
-    scale: Scale = codes.meta["scale"]
+    scale: Scale = codes.meta[SCALE]
     return scale

@@ -15,7 +15,7 @@ from paring.core.quiet import quiet
 from paring.core.target import Array
 from paring.targets.feeding import End, OneSampleRunner
 from paring.targets.torchmobile.engine import engine
-from paring.targets.torchmobile.script import METADATA
+from paring.targets.torchmobile.script import METADATA, jit, native
 from paring.targets.traced import first_line
 
 
@@ -39,7 +39,7 @@ class TorchMobileRunner(OneSampleRunner):
         try:
             with quiet(), engine():
                 metadata = _metadata(content)
-                self._module: Any = torch.jit.mobile._load_for_lite_interpreter(BytesIO(content))
+                self._module: Any = jit.mobile._load_for_lite_interpreter(BytesIO(content))
         except (RuntimeError, ValueError) as error:
             raise ParingError(
                 f"the lite interpreter refuses it: {first_line(error)}", str(artifact), "export it again"
@@ -73,5 +73,5 @@ def _metadata(content: bytes) -> Json:
     """What paring put into a file; None in one of another maker. Raises RuntimeError where it is no such archive."""
     if not content:
         raise ValueError("it is empty")
-    archive, name = torch._C.PyTorchFileReader(BytesIO(content)), f"extra/{METADATA}"
+    archive, name = native.PyTorchFileReader(BytesIO(content)), f"extra/{METADATA}"
     return json.loads(archive.get_record(name)) if archive.has_record(name) else None

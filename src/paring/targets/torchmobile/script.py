@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from paring.core.model import Json
 from paring.core.quiet import quiet
 from paring.targets.torchmobile.engine import engine
+
+jit, native = cast("Any", torch.jit), cast("Any", torch._C)  # neither is typed
 
 METADATA = "paring.json"
 _CLASS = "__torch__.Model"
@@ -25,10 +27,10 @@ def function(module: nn.Module, given: Sequence[Tensor], mode: str) -> Any:
     """
     with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
         scripts = mode == "script"
-        made: Any = torch.jit.script(module) if scripts else torch.jit.trace(module, tuple(given), check_trace=False)
-        graph = torch.jit.freeze(made.eval()).graph.copy()
+        made: Any = jit.script(module) if scripts else jit.trace(module, tuple(given), check_trace=False)
+        graph = jit.freeze(made.eval()).graph.copy()
     graph.eraseInput(0)  # the module itself, of which nothing is left
-    return torch._C._create_function_from_graph("forward", graph)
+    return native._create_function_from_graph("forward", graph)
 
 
 def module(called: Callable[..., Any], given: Sequence[Tensor], names: Sequence[str]) -> Any:
@@ -42,26 +44,26 @@ def module(called: Callable[..., Any], given: Sequence[Tensor], names: Sequence[
         given: inputs to trace with.
         names: of these.
     """
-    made = torch._C.ScriptModule(_CLASS, torch._C.CompilationUnit(), True)
-    made._register_attribute("training", torch._C.BoolType.get(), False)
+    made = native.ScriptModule(_CLASS, native.CompilationUnit(), True)
+    made._register_attribute("training", native.BoolType.get(), False)
     with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
         made._create_method_from_trace("forward", called, tuple(given), lambda _: "", True, False, list(names), False)
         graph = made._get_method("forward").graph
-        torch._C._jit_pass_inline(graph)
+        native._jit_pass_inline(graph)
     for node in graph.nodes():
         layer = node.scopeName().rpartition("/")[2].removeprefix(_SCOPE)
         if layer and node.outputsSize() == 1 and not node.kind().startswith("prim::"):
             node.output().setDebugName(layer.replace(".", "_"))
-    return torch.jit._recursive.wrap_cpp_module(made)
+    return jit._recursive.wrap_cpp_module(made)
 
 
 def written(scripted: Any, metadata: Mapping[str, Json]) -> bytes:
     """The file: bytecode, the same as source code, and constants, without what only a debugger reads."""
     extra = {METADATA: json.dumps(metadata, sort_keys=True)}
     with quiet(), engine():
-        given = torch._C.PyTorchFileReader(BytesIO(scripted._save_to_buffer_for_lite_interpreter(_extra_files=extra)))
+        given = native.PyTorchFileReader(BytesIO(scripted._save_to_buffer_for_lite_interpreter(_extra_files=extra)))
         content = BytesIO()
-        writer = torch._C.PyTorchFileWriter(content)
+        writer = native.PyTorchFileWriter(content)
         for name in given.get_all_records():
             if not name.endswith(_DEBUG) and name not in {"version", ".data/serialization_id"}:  # it writes these
                 record = given.get_record(name)
