@@ -14,6 +14,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Invariant, Model, Source, TensorSpec
 from paring.core.quiet import quiet
 from paring.core.step import Context
+from paring.core.target import remarks
 from paring.load import probe
 from paring.measure.answers import of_model
 from paring.steps import STEPS
@@ -201,6 +202,27 @@ def test_a_layer_kept_in_float_computes_in_float(tmp_path: Path) -> None:
     assert "aten::_convolution" in [kind for kind, _ in TARGET.describe(path).in_float]
     wanted, found = of_model(model)(IMAGES)["output"], TARGET.open(path).run(IMAGES)["output"]
     np.testing.assert_allclose(found, wanted, atol=2.01 * float(np.diff(np.unique(wanted)).min()))
+
+
+def test_a_network_that_was_trained_quantized_computes_on_codes(tmp_path: Path) -> None:
+    step = STEPS.load("quantize.qat")()
+    config = step.Config.model_validate({"steps": 1, "batch_size": 32, "calibration": {"samples": 32}})
+    model = step.apply(tiny(), config, Context(TinyTask(), TARGET.limits, 0, tiny(), tmp_path))
+    path = TARGET.export(model, tmp_path / "m.ptl")
+    assert TARGET.describe(path).quantized == {"quantized::conv2d": 3, "quantized::add": 1, "quantized::linear": 1}
+    wanted, found = of_model(model)(IMAGES)["output"], TARGET.open(path).run(IMAGES)["output"]
+    np.testing.assert_allclose(found, wanted, atol=2.01 * float(np.diff(np.unique(wanted)).min()))
+
+
+def test_values_have_the_names_of_their_layers(tmp_path: Path) -> None:
+    held = TARGET.describe(TARGET.export(tiny(), tmp_path / "m.ptl"))
+    assert ("aten::_convolution", "body_3_convolution") in held.in_float
+    assert not held.quantized
+
+
+def test_users_are_told_of_the_successor() -> None:
+    (found,) = remarks(TARGET)
+    assert (found.severity, "ExecuTorch" in found.problem) == ("note", True)
 
 
 def test_a_type_that_the_apps_tensors_lack_is_named() -> None:

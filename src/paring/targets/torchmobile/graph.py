@@ -45,7 +45,7 @@ class _Run(Interpreter):
         if n.op == "call_function" and isinstance(found, Tensor) and torch._C._get_tracing_state():
             traced: Any = native._get_value_trace(found)
             layer = layer_of(n.meta)
-            traced.setDebugName(n.name if layer == NO_LAYER else layer.replace(".", "_"))
+            traced.setDebugName(n.name if layer == NO_LAYER else f"{layer}.{n.name}".replace(".", "_"))
         return found
 
 

@@ -22,7 +22,7 @@ _QUANTIZE = with_scales.quantize_per_tensor.default
 # what gives codes another place or shape, or is exact on them: it may stand in front of a dequantization
 _MOVES = {
     aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.permute.default, aten.transpose.int,
-    aten.slice.Tensor, aten.select.int, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default,
+    aten.slice.Tensor, aten.select.int, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.unflatten.int,
     aten.expand.default, aten.clone.default, aten.contiguous.default, aten.dropout.default, aten.max_pool2d.default,
     aten.relu.default, aten.relu_.default,
 }  # fmt: skip

@@ -53,7 +53,8 @@ def module(called: Callable[..., Any], given: Sequence[Tensor], names: Sequence[
     for node in graph.nodes():
         layer = node.scopeName().rpartition("/")[2].removeprefix(_SCOPE)
         if layer and node.outputsSize() == 1 and not node.kind().startswith("prim::"):
-            node.output().setDebugName(layer.replace(".", "_"))
+            operator = node.kind().partition("::")[2].strip("_")
+            node.output().setDebugName(f"{layer}_{operator}".replace(".", "_"))
     return jit._recursive.wrap_cpp_module(made)
 
 
