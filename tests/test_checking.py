@@ -55,6 +55,14 @@ def test_a_target_that_this_version_lacks_is_told_plainly() -> None:
     assert "later" not in str(findings(tiny(), device(targets=["later"]), ["litert"]))
 
 
+def test_what_users_of_a_target_should_know_is_told() -> None:
+    assert "ExecuTorch succeeds it" in of(findings(tiny(), device(targets=["torchmobile"])), "note")
+    done = CliRunner().invoke(app, ["check", MODEL, "--target", "torchmobile", "--shape", "1,8,8"])
+    assert done.exit_code == 0
+    assert "ExecuTorch succeeds it" in done.output
+    assert f"torchmobile can run {MODEL}" in done.output
+
+
 def test_a_model_that_cannot_be_traced_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         raise ValueError("control flow")

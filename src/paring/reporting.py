@@ -43,7 +43,7 @@ def document(
         requirements=tuple(verdict for one in budgets for verdict in _verdicts(one, records)),
         notes=(
             *_notes(recipe, records),
-            *(f"{one.problem[0].upper()}{one.problem[1:]}." for target, _ in work.targets for one in remarks(target)),
+            *(f"{one.problem}." for target, _ in work.targets for one in remarks(target)),
             *_absent(work, budgets, records),
             *_in_float(exports),
             *_on_processor(exports),

@@ -279,7 +279,7 @@ class Remarks(Protocol):
     """What a target offers besides whose users should know something of it, whatever their model is.
 
     Attributes:
-        remarks: of severity `note`.
+        remarks: of severity `note`; reports give their problems as sentences.
     """
 
     remarks: ClassVar[tuple[Problem, ...]]

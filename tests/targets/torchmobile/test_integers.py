@@ -1,14 +1,19 @@
 """Operators between a dequantization and a quantization run on codes, and give what floats would."""
 
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.jit import mobile
 from torch.nn import functional
 
 from paring.core.quiet import quiet
+from paring.targets.torchmobile import script
+from paring.targets.torchmobile.contents import contents_of
 from paring.targets.torchmobile.engine import engine
+from paring.targets.torchmobile.graph import Network
 from paring.targets.torchmobile.integers import on_codes
 
 codes = torch.ops.quantized_decomposed
@@ -122,3 +127,23 @@ def test_it_runs_on_codes_where_there_is_a_kernel(case: str) -> None:
         assert called[-2] == "quantize_per_tensor"
     assert (found - wanted).abs().max() <= 1.01 * gives[0]
     assert ((found - wanted).abs() > 0.5 * gives[0]).float().mean() < 0.05
+
+
+def test_a_layer_without_a_kernel_keeps_its_weight_in_codes() -> None:
+    does = lambda n, x, y: functional.conv_transpose2d(x, n.weight("image")[0])  # noqa: E731
+    network = Between(does, WIDE).eval()
+    given = (torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 4, 8, 8))
+    graph = torch.export.export(network, given, strict=False).module(check_guards=False)
+    with quiet(), engine(), torch.inference_mode(False), torch.no_grad():
+        on_codes(graph)
+    called = script.function(Network(graph), given, "trace")
+    content = script.written(script.module(called, given, ["x", "y"]), {})
+    held = contents_of(content)
+    assert [(kind, name) for kind, name in held.in_float if "conv" in kind] == [
+        ("aten::_convolution", "conv_transpose2d")
+    ]
+    (weight,) = (one for one in held.tensors if one.dtype == "int8")
+    assert weight.scales == tuple(map(float, network.get_buffer("image_scales")))
+    with quiet(), engine():
+        answer = mobile._load_for_lite_interpreter(BytesIO(content))(*given)
+    assert (answer - network(*given)).abs().max() <= 1.01 * WIDE[0]

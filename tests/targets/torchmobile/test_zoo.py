@@ -53,7 +53,7 @@ def test_a_zoo_network_is_int8_throughout(
     plain = TARGET.open(TARGET.export(model, tmp_path / "float.ptl")).run(arrays)["output"]
     np.testing.assert_allclose(plain, floats, atol=1e-4 * np.abs(floats).max())
     path = TARGET.export(result, tmp_path / "m.ptl")
-    # QNNPACK rounds biases to 32 bits: one code in a thousand is the next one, in each layer
+    # less than elsewhere, for QNNPACK rounds biases to 32 bits: in each layer some codes are the next one
     assert sqnr(wanted, TARGET.open(path).run(arrays)["output"]) > 20
     contents = TARGET.describe(path)
     assert [kind for kind, _ in contents.in_float] == ["aten::adaptive_avg_pool2d"]  # gives its input's scale alone

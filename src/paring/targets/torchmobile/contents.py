@@ -25,8 +25,8 @@ _DYNAMIC = "quantized::linear_dynamic"  # floats in, floats out, integers betwee
 # what gives values another shape, order or type and computes nothing
 _MOVES = {
     "cat", "chunk", "clone", "constant_pad_nd", "contiguous", "detach", "dropout", "embedding", "expand", "flatten",
-    "Int", "movedim", "pad", "permute", "reshape", "select", "size", "slice", "split", "split_with_sizes", "squeeze", "stack",
-    "t", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view",
+    "Int", "movedim", "pad", "permute", "reshape", "select", "size", "slice", "split", "split_with_sizes", "squeeze",
+    "stack", "t", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view",
 }  # fmt: skip
 
 
