@@ -39,6 +39,13 @@ def test_the_converter_to_litert_is_loaded_alone_and_in_silence() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_openvino_is_imported_without_what_tells_of_it() -> None:
+    code = "from paring.targets.openvino.library import openvino\nimport sys\nopenvino.Core()\n"
+    code += "print('multiprocessing' in sys.modules, 'openvino_telemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
 def test_public_names_exist() -> None:
     import paring
 

@@ -32,7 +32,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "litert": (("litert-torch", "litert_torch"), ("ai-edge-litert", "ai_edge_litert.interpreter")),
     "micro": (("tflite-micro", "tflite_micro.python.tflite_micro.runtime"),),
     "onnxruntime": (("onnxruntime", "onnxruntime"), ("onnxscript", "onnxscript"), ("onnx", "onnx")),
-    "openvino": (("openvino", "openvino"),),
+    "openvino": (("openvino", "paring.targets.openvino.library"),),
     "report": (("plotly", "plotly"),),
 }
 _FREE_GIB = 2.0  # a run keeps every stage and its files

@@ -30,8 +30,7 @@ def test_onnx_runtime_answers_as_here(files: Path) -> None:
 
 
 def test_openvino_answers_from_a_folder(tmp_path: Path) -> None:
-    import openvino
-    from openvino import opset15 as opset
+    from paring.targets.openvino.library import openvino, opset
 
     artifact = tmp_path / "m.openvino"
     given = opset.parameter(openvino.PartialShape([-1, 3]), np.float32, "x")

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
-from openvino import PartialShape
-from openvino import opset15 as opset
 from torch import nn
 
 from paring.core.codes import Codes
@@ -25,6 +22,7 @@ from paring.steps import STEPS
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
 from paring.targets.onnxruntime import ONNXRuntime
 from paring.targets.openvino import OpenVINO, codes, plugin
+from paring.targets.openvino.library import PartialShape, openvino, opset
 from paring.testing.models import TinyTask, quantized, tiny
 
 TARGET = OpenVINO()

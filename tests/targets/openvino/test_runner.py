@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
-from openvino import opset15 as opset
 
 from paring.core.errors import ParingError
 from paring.core.target import one_sample
 from paring.targets.openvino import OpenVINO
+from paring.targets.openvino.library import openvino, opset
 from paring.targets.openvino.runner import OpenVINORunner
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-from openvino.frontend import FrontEndManager
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
@@ -14,6 +13,7 @@ from paring.core.quiet import quiet
 from paring.core.target import Problem
 from paring.targets.onnxruntime import check
 from paring.targets.onnxruntime.export import translated
+from paring.targets.openvino.library import FrontEndManager
 from paring.targets.traced import first_line, of_other_types
 
 _UNKNOWN, _FAILED = "ONNXFrameworkNode", "NotSupportedONNXNode"

@@ -9,12 +9,12 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from openvino import opset15 as opset
 
 from paring.core.codes import Codes
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.target import Array
+from paring.targets.openvino.library import opset
 
 
 def store(graph: Any, model: Model, where: str) -> None:

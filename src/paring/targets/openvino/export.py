@@ -8,10 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import openvino
-from openvino import PartialShape
-from openvino import opset15 as opset
-from openvino._offline_transformations import apply_moc_transformations
 
 from paring.core import atomic
 from paring.core.errors import ParingError
@@ -24,6 +20,7 @@ from paring.targets.onnxruntime.export import written
 from paring.targets.openvino import codes, plugin
 from paring.targets.openvino.check import problems
 from paring.targets.openvino.contents import tensors
+from paring.targets.openvino.library import PartialShape, apply_moc_transformations, openvino, opset
 from paring.targets.traced import first_line
 
 _WHERE = "export to openvino"

@@ -5,11 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import openvino
-
 from paring.core.errors import ParingError
 from paring.core.model import Json
 from paring.core.processor import cpu, saturates
+from paring.targets.openvino.library import openvino
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
 METADATA = "paring"  # where the file keeps what the runner must know, as JSON

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
 from paring.core.errors import ParingError
 from paring.core.model import Json, TensorSpec
 from paring.core.target import Array
 from paring.targets.feeding import End, OneSampleRunner
 from paring.targets.openvino import plugin
+from paring.targets.openvino.library import openvino
 
 
 class OpenVINORunner(OneSampleRunner):
