@@ -39,12 +39,10 @@ TAUGHT = (
     {**TUNING, "epochs": 2, "temperature": 2.0, "teacher_share": 0.9, "features": ["hidden_cosine"]},
 )
 WORDS = {"only": ["@embedding"], "rank": 104, "keep": ["*position*", "*token_type*"]}
-NARROW = ("factorize.svd", WORDS)
 NARROWED = ("factorize.svd", {**WORDS, "recover": {**TAUGHT[1], "epochs": 1, "teacher": "original"}})
 TEXT: Mapping[str, Steps] = {
     "soft targets and hidden states": [THREE, TAUGHT],
     "labels alone": [THREE, ("finetune", {**TUNING, "epochs": 2})],
-    "embedding of rank 104, soft targets and hidden states": [NARROW, THREE, TAUGHT],
     "embedding of rank 104 afterwards, one epoch more": [THREE, TAUGHT, NARROWED],
 }
 
