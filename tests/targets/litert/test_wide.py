@@ -97,6 +97,18 @@ def test_biases_have_the_width_of_the_sums(tmp_path: Path) -> None:
     assert set(widths) == {(schema.TensorType.INT16, schema.TensorType.INT64)}
 
 
+@pytest.mark.parametrize("activations", ["float32", "int8"])
+def test_a_cosine_of_the_networks_own_stays(tmp_path: Path, activations: str) -> None:
+    torch.manual_seed(0)
+    module = Between(Joined())
+    model = replace(tiny(), module=module.eval())
+    if activations == "int8":
+        model = made(tmp_path, module, activations="int8")
+    found = answers(model, tmp_path / "m.tflite")
+    assert contents((tmp_path / "m.tflite").read_bytes()).operators["COS"] == 1
+    assert sqnr(of_model(model)(IMAGES)["output"], found) > 30
+
+
 def test_a_network_with_a_cosine_is_refused(tmp_path: Path) -> None:
     model = made(tmp_path, Between(Joined()))
     with pytest.raises(ParingError, match="cosine"):

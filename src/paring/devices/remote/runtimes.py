@@ -127,7 +127,8 @@ class _OpenVINO:
     """The folder travels as a zip file."""
 
     def __init__(self, module: str, path: Path, threads: int, kernels: str) -> None:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # by which it tells its makers that it is imported
+        # by which it tells its makers that it was imported
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         core = import_module(module).Core()
         with zipfile.ZipFile(path) as folder:
             model = core.read_model(folder.read("model.xml"), folder.read("model.bin"))

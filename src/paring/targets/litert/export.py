@@ -36,10 +36,12 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             "export to litert",
             "export to coreml, or quantize.weights in the place of quantize.palette",
         )
-    file = flatbuffer.read(_convert(model, options))
+    module = wide.parted(model.module)
+    file = flatbuffer.read(_convert(model, module, options))
     pads.fuse(file)
     means.unturn(file)
-    wide.joined(file)
+    if module is not model.module:  # else what looks like a mark is the network's own
+        wide.joined(file)
     wide.widen(file)
     _store(model, file)
     codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
@@ -66,7 +68,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     return path
 
 
-def _convert(model: Model, options: ExportOptions) -> bytes:
+def _convert(model: Model, module: nn.Module, options: ExportOptions) -> bytes:
     with quiet():
         import litert_torch
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
@@ -74,7 +76,6 @@ def _convert(model: Model, options: ExportOptions) -> bytes:
 
     images = [i for i, spec in enumerate(model.inputs) if spec.layout == "NCHW"]
     inputs = list(samples(model.inputs))
-    module: nn.Module = wide.parted(model.module)
     if options.layout == "NHWC" and images:
         module = litert_torch.to_channel_last_io(module, args=images)
         module.training = False
