@@ -1,7 +1,8 @@
 """Whether LiteRT can run a model, told before any training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import Problem
+from paring.data.cache import combined, remember
 from paring.targets.traced import layer_of, of_other_types, operator, trace, untraceable
 
 # converted all the same: ai-edge-litert 2.3.0 refuses the files of litert-torch 0.10.0, argsort is not even converted
 _SORTS = {"argsort", "msort", "sort", "topk"}
+_REMEMBERED_AS = "LiteRT knows 1"  # to be counted up when what makes an operator known changes
 DTYPES = ("float32", "int32", "int64", "int8", "uint8", "bool")
 
 
@@ -38,17 +41,40 @@ def problems(model: Model) -> list[Problem]:
 
 def _unknown(program: ExportedProgram) -> list[tuple[str, str]]:
     """(operator, layer) of every operator that neither has a lowering nor falls apart into ones that do."""
-    missing = _missing(program)
-    table = _table()
-    with quiet():  # some composite operators are known only by their parts
-        if not missing or not _missing(_alone(_kinds(missing)).run_decompositions(table)):
-            return []
-        missing = _missing(program.run_decompositions(table))  # which takes seconds, and names the layers
+    kinds = _kinds(program)
+    key = combined([_REMEMBERED_AS, *(f"{name} {version(name)}" for name in ("litert-torch", "torch")), *sorted(kinds)])
+    if remember(key, lambda: _all_known(kinds.values())):  # loading the converter takes seconds
+        return []
+    missing = _missing(program.graph.nodes)
+    if missing:
+        with quiet():
+            missing = _missing(program.run_decompositions(_table()).graph.nodes)  # takes seconds, and names the layers
     return list(dict.fromkeys((str(node.target), layer_of(node.meta)) for node in missing))
 
 
-def _missing(program: ExportedProgram) -> list[fx.Node]:
-    return [node for node in program.graph.nodes if node.op == "call_function" and not _known(node.target)]
+def _kinds(program: ExportedProgram) -> dict[str, fx.Node]:
+    """A node of each kind: the same operator, the same options, inputs of as many dimensions and of the same types."""
+
+    def told(node: fx.Node) -> str:
+        value = node.meta.get("val")
+        return f"{value.ndim} {value.dtype}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+    return {
+        f"{node.target} {fx.node.map_arg((node.args, node.kwargs), told)}": node
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    }
+
+
+def _all_known(nodes: Collection[fx.Node]) -> bool:
+    """Whether all of these have a lowering, or fall apart into operators that do."""
+    missing = _missing(nodes)
+    with quiet():  # some composite operators are known only by their parts
+        return not missing or not _missing(_alone(missing).run_decompositions(_table()).graph.nodes)
+
+
+def _missing(nodes: Iterable[fx.Node]) -> list[fx.Node]:
+    return [node for node in nodes if node.op == "call_function" and not _known(node.target)]
 
 
 @cache
@@ -75,15 +101,6 @@ def _known(called: Any) -> bool:
         or called in _table()
         or str(called).startswith("aten._assert")  # checked when traced, computes nothing
     )
-
-
-def _kinds(nodes: Sequence[fx.Node]) -> list[fx.Node]:
-    """One node of each kind: the same operator, the same options, inputs of as many dimensions."""
-    found: dict[str, fx.Node] = {}
-    for node in nodes:
-        options = fx.node.map_arg((node.args, node.kwargs), lambda one: len(getattr(one.meta.get("val"), "shape", ())))
-        found.setdefault(f"{node.target} {options}", node)
-    return list(found.values())
 
 
 def _alone(nodes: Sequence[fx.Node]) -> ExportedProgram:
