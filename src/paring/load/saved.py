@@ -31,6 +31,7 @@ EDITS = Registry(
         "fold_batch_norm": "paring.steps.quantize.layers:replay",
         "quantize": "paring.steps.quantize.fixed:replay",
         "reshape": "paring.steps.shapes:replay",
+        "unpack_attention": "paring.steps.prune.structure.unpack:replay",
     },
     extras={"fold_batch_norm": "quantize", "quantize": "quantize"},
 )

@@ -214,16 +214,37 @@ def test_patterns_choose_what_is_cut(tmp_path: Path) -> None:
     assert left == [4, 32, 1, 64]
 
 
-def test_torch_s_own_layers_become_narrower_but_keep_their_heads(tmp_path: Path) -> None:
-    model = load.open("torch:paring.testing.networks:transformer_network", shape=(1, 8, 8))
+def test_torch_s_own_layers_lose_heads_and_units(tmp_path: Path) -> None:
+    model = load.open("torch:paring.testing.structures:attention", shape=(1, 8, 8))
     around = Context(TinyTask(), LiteRT.limits, 0, model, tmp_path)
-    cut = PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), around)
-    assert [layer.linear1.out_features for layer in cut.module.layers] == [16, 16]
+    assert PruneHeads().acts_on(model) == {"layer.self_attn": None, "layer.linear1": None}
+    cut = PruneHeads().apply(model, HeadsConfig(heads=1, feed_forward=0.5), around)
+    layer = cut.module.get_submodule("layer")
+    assert (layer.self_attn.num_heads, tuple(layer.self_attn.k_proj.weight.shape)) == (1, (8, 16))
+    assert layer.linear1.out_features == 16
     inputs = next(TinyTask().batches("test", 4)).inputs
     again = saved.load(saved.save(cut, tmp_path / "cut.safetensors"))
     assert torch.equal(again(inputs)["output"], cut(inputs)["output"])
-    with pytest.raises(ParingError, match="size of a head from the width of the network"):
-        PruneHeads().apply(model, HeadsConfig(heads=1, feed_forward=0.5), around)
+    keep_invariants(again)
+    runner = LiteRT().open(LiteRT().export(cut, tmp_path / "cut.tflite"))
+    one = {name: tensor[:1] for name, tensor in inputs.items()}
+    answers = runner.run({name: tensor.numpy() for name, tensor in one.items()})["output"]
+    np.testing.assert_allclose(answers, cut(one)["output"].numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_torch_s_attention_stays_as_it_is_where_only_units_go(tmp_path: Path) -> None:
+    model = load.open("torch:paring.testing.structures:attention", shape=(1, 8, 8))
+    around = Context(TinyTask(), LiteRT.limits, 0, model, tmp_path)
+    cut = PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), around)
+    assert isinstance(cut.module.get_submodule("layer.self_attn"), nn.MultiheadAttention)
+    assert [edit.name for edit in cut.edits] == ["reshape"]
+
+
+def test_torch_s_attention_with_keys_of_its_own_is_refused(tmp_path: Path) -> None:
+    model = load.open("torch:paring.testing.structures:attention", shape=(1, 8, 8))
+    model.module.layer.self_attn = nn.MultiheadAttention(16, 2, add_zero_attn=True, batch_first=True)
+    with pytest.raises(ParingError, match=r"it adds keys and values of its own \(add_bias_kv, add_zero_attn\)"):
+        PruneHeads().apply(model, HeadsConfig(heads=1), context(model, tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ class CutConfig(StepConfig):
     """Patterns of layers that keep their channels, and with them all that depend on these."""
     samples: int | None = Field(None, ge=2)
     """Calibration samples of the scan; None for 8 to 256, fewer of a larger network, so that it ends in good time."""
+    readout: bool = False
+    """Whether the scan fits the last layer anew to each trial, so that a loss which training soon makes good does not
+    count."""
     compensate: bool = True
     """Whether layers that read the channels are refitted to do without them (16 to 256 calibration samples)."""
     reestimate: bool = True

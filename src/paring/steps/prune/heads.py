@@ -80,11 +80,12 @@ class PruneHeads:
             UnknownName: a pattern matches nothing.
         """
         from paring.steps import shapes
-        from paring.steps.prune.structure import attention
+        from paring.steps.prune.structure import attention, unpack
         from paring.train.recovery import recovered
 
         self._refuse(model)
         found, refused = self._chosen(model, config)
+        model = unpack.opened(model, {one.name for one in found})
         kept = self._kept(model, found, config, context)
         module, silent = copy.deepcopy(model.module), copy.deepcopy(model.module)
         for one in found:
@@ -99,10 +100,10 @@ class PruneHeads:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Attentions and feed-forward layers; of those that cannot be cut, the reason."""
-        from paring.steps.prune.structure import attention
+        from paring.steps.prune.structure import attention, unpack
 
         self._refuse(model)
-        found, refused = attention.find(model.module)
+        found, refused = attention.find(unpack.opened(model).module)
         return {**refused, **dict.fromkeys(one.name for one in found)}
 
     def _refuse(self, model: Model) -> None:
@@ -113,9 +114,9 @@ class PruneHeads:
 
     def _chosen(self, model: Model, config: HeadsConfig) -> "tuple[list[Units], dict[str, str]]":
         """What the options choose: units to cut, and attention that cannot be, with the reason."""
-        from paring.steps.prune.structure import attention
+        from paring.steps.prune.structure import attention, unpack
 
-        found, refused = attention.find(model.module)
+        found, refused = attention.find(unpack.opened(model).module)
         there = [Choosable(one.name, frozenset({one.kind})) for one in found]
         there += [Choosable(name, frozenset({"heads"})) for name in refused]
         if not there:

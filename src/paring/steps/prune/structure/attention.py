@@ -12,6 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from paring.steps.prune.structure import unpack
 from paring.train.distillation.pairs import HEADS
 
 Projection = nn.Linear | nn.Conv1d
@@ -23,7 +24,7 @@ _BIAS = "relative_position_bias.relative_position_bias_table"
 _ATTENTION: tuple[tuple[tuple[str, str, str], tuple[str, ...], Mapping[str, int]], ...] = (
     (("q_lin", "k_lin", "v_lin"), ("out_lin",), {}),  # DistilBERT
     (("query", "key", "value"), ("^output.dense", "^post_attention.conv1d"), {}),  # BERT, MobileViT; SqueezeBERT
-    (("q_proj", "k_proj", "v_proj"), ("o_proj",), {_BIAS: 1}),  # ViT, DeiT; Swin
+    (("q_proj", "k_proj", "v_proj"), ("o_proj", "out_proj"), {_BIAS: 1}),  # ViT, DeiT; Swin; torch, unpacked
 )  # fmt: skip
 _FEED_FORWARD = (
     ("lin1", "lin2"),  # DistilBERT
@@ -141,9 +142,9 @@ def _heads(name: str, parts: Mapping[str, nn.Module]) -> list[Units]:
     counted = next((one for one in HEADS if isinstance(getattr(part, one, None), int)), None)
     if counted is None:
         return []
-    if isinstance(part, nn.MultiheadAttention):
+    if isinstance(part, nn.MultiheadAttention):  # what can be is unpacked before (`unpack.opened`)
         raise _Uncuttable(
-            "torch's attention takes the size of a head from the width of the network: fewer heads would be wider"
+            unpack.why_whole(part) or "an earlier step shaped its packed weights: place prune.heads first"
         )
     row = next((row for row in _ATTENTION if all(isinstance(getattr(part, n, None), Projection) for n in row[0])), None)
     if row is None:

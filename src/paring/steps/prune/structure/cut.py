@@ -82,7 +82,9 @@ class Cut:
         """Group -> the loss at each width that is allowed."""
         most, least = SCANNED
         samples = effort.samples(effort.SCAN, self._macs, scan.passes(self.allowed), least, most)
-        losses = Losses(self.uncut, self._context.task, self._config.samples or samples, self._batch)
+        losses = Losses(
+            self.uncut, self._context.task, self._config.samples or samples, self._batch, readout=self._config.readout
+        )
         points = scan.scan(self.structure, self.scores, self.allowed, self._cutter.cut, losses, self._context.progress)
         return {name: curve(points[name], self.allowed[name]) for name in self.allowed}
 
