@@ -141,11 +141,8 @@ def _mask(attention: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor
     batch, heads = q.shape[:2]
     found: list[Tensor] = []
     if attention is not None:
-        found.append(
-            _added(attention, q)
-            if attention.ndim == 2
-            else _added(attention, q).reshape(batch, heads, *attention.shape[1:])
-        )
+        added = _added(attention, q)
+        found.append(added if added.ndim == 2 else added.reshape(batch, heads, *added.shape[1:]))
     if padding is not None:
         found.append(_added(padding, q).reshape(batch, 1, 1, -1))
     return found[0] + found[1] if len(found) > 1 else next(iter(found), None)
