@@ -9,8 +9,10 @@ from torch.export import ExportedProgram
 from paring.core.device import Device, Number
 from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
-from paring.core.target import Advises, Problem, Target, remarks
+from paring.core.target import Advises, Problem, Target, remarks, tailored
 from paring.measure.room import room
+from paring.recipes.read import validated
+from paring.recipes.recipe import Lines
 from paring.targets import TARGETS
 from paring.targets.traced import layers_of, operator, shared, trace, untraceable
 
@@ -30,7 +32,7 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
         MissingExtra: a package that a target needs is not installed.
     """
     names = tuple(targets) or tuple(one.name for one in device.targets)
-    known = [TARGETS.load(name)() for name in names if name in TARGETS]
+    known = [_target(name, device) for name in names if name in TARGETS]
     found = _unregistered(names, device)
     try:
         program = trace(model)
@@ -44,6 +46,16 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
                 found += target.advise(model, program)
     kinds = tuple(kind for kind in device.dtypes if all(kind in target.limits.activations for target in known[:1]))
     return _sorted([*found, *_lanes(program, device, kinds), *_shapes(model), *room(model, program, device, kinds)])
+
+
+def _target(name: str, device: Device) -> Target:
+    """A target as the device's options make it."""
+    target: Target = TARGETS.load(name)()
+    lines = Lines(f"device {device.name}")
+    for position, one in enumerate(device.targets):
+        if one.name == name:
+            return tailored(target, validated(target.Options, one.options, lines, ("targets", position)))
+    return target
 
 
 def without_room(model: Model, device: Device, steps: Sequence[tuple[Step, StepConfig]]) -> list[Problem]:

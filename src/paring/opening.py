@@ -8,7 +8,7 @@ from paring.core.device import Device
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
-from paring.core.target import Estimates, ExportOptions, Problem, Target, why_not_timed
+from paring.core.target import Estimates, ExportOptions, Problem, Target, tailored, why_not_timed
 from paring.core.task import Task
 from paring.reaching import Place
 from paring.recipes import order
@@ -60,7 +60,8 @@ def targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, Ex
         if spec.name not in TARGETS:
             raise UnknownName.of("target", spec.name, TARGETS.names(), where=lines.of(("targets", position)))
         target: Target = TARGETS.load(spec.name)()
-        found.append((target, validated(target.Options, spec.options, lines, ("targets", position))))
+        options = validated(target.Options, spec.options, lines, ("targets", position))
+        found.append((tailored(target, options), options))
     return device, found
 
 

@@ -285,6 +285,19 @@ class Remarks(Protocol):
     remarks: ClassVar[tuple[Problem, ...]]
 
 
+@runtime_checkable
+class Tailored(Protocol):
+    """What a target offers besides whose options decide what it can run."""
+
+    def tailored(self, options: ExportOptions) -> Target:
+        """The target, whose `check` judges by these options."""
+
+
+def tailored(target: Target, options: ExportOptions) -> Target:
+    """A target as its options make it; most check alike whatever they are."""
+    return target.tailored(options) if isinstance(target, Tailored) else target
+
+
 def remarks(target: Target) -> tuple[Problem, ...]:
     """What users of a target should know; of most there is nothing to say."""
     return target.remarks if isinstance(target, Remarks) else ()

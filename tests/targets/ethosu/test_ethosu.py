@@ -15,6 +15,7 @@ from paring.core.model import Model
 from paring.core.record import Origin
 from paring.core.target import Target, why_not_run, why_not_timed
 from paring.targets.ethosu import RULES, Accelerator, EthosU, EthosUOptions, vela
+from paring.targets.int8.operators import Operator
 from paring.targets.int8.rules import CONVERSIONS, read
 from paring.testing.int8 import flattened, made, silu_and_squeeze
 from paring.testing.models import quantized
@@ -121,3 +122,12 @@ def test_a_file_that_vela_did_not_make_is_refused(tmp_path: Path, content: bytes
     with pytest.raises(ParingError) as caught:
         EthosU().describe(path)
     assert caught.value.where == str(path)
+
+
+def test_each_family_is_judged_by_its_own_rules() -> None:
+    chosen = [Operator("GATHER", "words", source="aten.embedding.default"), Operator("CONV_2D", "stem")]
+    for accelerator, told in {
+        "ethos-u55-128": ["an Ethos-U85 runs it"], "ethos-u65-256": ["an Ethos-U85 runs it"], "ethos-u85-256": [],
+    }.items():  # fmt: skip
+        found = EthosU().tailored(EthosUOptions.model_validate({"accelerator": accelerator})).judge(chosen)
+        assert [one.remedy.split("; ")[-1] for one in found] == told

@@ -63,7 +63,11 @@ class EthosUOptions(Int8Options):
 
 
 class EthosU(Int8Target):
-    """The target `ethosu`. Contract: `paring.core.target.Target`."""
+    """The target `ethosu`. Contract: `paring.core.target.Target`.
+
+    Attributes:
+        family: of NPUs that `check` judges by: `u55`, `u65` or `u85`.
+    """
 
     name: ClassVar[str] = "ethosu"
     suffix: ClassVar[str] = ".vela.tflite"
@@ -72,13 +76,21 @@ class EthosU(Int8Target):
     Options: ClassVar[type[ExportOptions]] = EthosUOptions
     package: ClassVar[str] = "ethos-u-vela"
 
+    def __init__(self, family: str = "u55") -> None:
+        self.family = family
+
+    def tailored(self, options: ExportOptions) -> "EthosU":
+        """The target for the family of the accelerator."""
+        return EthosU(options.family) if isinstance(options, EthosUOptions) else self
+
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:
-        """Operators that Vela will leave to the processor beside an Ethos-U55 or U65; nothing refuses."""
+        """Operators that Vela will leave to the processor beside an NPU of the family; nothing refuses."""
         from paring.targets.int8.rules import left, read
 
         tables = read(RULES)
-        found = [(one, reason) for one in operators if (reason := tables["u55"].reason(one)) is not None]
-        return left(found, lambda one: "" if tables["u85"].reason(one) else "an Ethos-U85 runs it")
+        own, largest = tables["u85" if self.family == "u85" else "u55"], tables["u85"]  # a U65 has the rules of a U55
+        found = [(one, reason) for one in operators if (reason := own.reason(one)) is not None]
+        return left(found, lambda one: "" if largest.reason(one) else "an Ethos-U85 runs it")
 
     def made(self, content: bytes, options: ExportOptions) -> bytes:
         """The file that Vela compiles, with what Vela says of it."""
