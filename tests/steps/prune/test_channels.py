@@ -15,6 +15,7 @@ from paring.load import saved
 from paring.measure import cost
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune.channels import ChannelsConfig, PruneChannels
+from paring.steps.prune.structure.cut import Cut
 from paring.steps.shapes import SHAPE
 from paring.testing.models import TinyTask, quantized, tiny
 from paring.testing.steps import StepContract
@@ -277,3 +278,12 @@ def test_a_recipe_measures_the_file_of_its_target(tmp_path):
     found = paring.compress(recipe, out=tmp_path / "run")
     size = found.artifacts["litert"].stat().st_size
     assert 0.9 * 40 * 1024 < size <= 40 * 1024
+
+
+def test_with_a_readout_a_cut_counts_for_what_the_last_layer_cannot_make_good(wide, context):
+    def curves(readout):
+        return Cut(wide, options(macs=0.5, samples=64, readout=readout), context, "here").curves
+
+    plain, fitted = curves(False), curves(True)
+    assert all((fitted[name] <= plain[name] + 1e-9).all() for name in plain)
+    assert fitted["stem.0"][0] < 0.6 * plain["stem.0"][0]
