@@ -59,6 +59,8 @@ AWARE: Options = {
 CUTS: Mapping[str, Sequence[tuple[str, Options]]] = {
     "paring, 50 % of MACs": [("prune.channels", {"macs": 0.5})],
     "paring, 30 % of MACs": [("prune.channels", {"macs": 0.3})],
+    "paring with readout, 50 % of MACs": [("prune.channels", {"macs": 0.5, "readout": True})],
+    "paring with readout, 30 % of MACs": [("prune.channels", {"macs": 0.3, "readout": True})],
     "paring, without 3 blocks, 31 % of MACs": [("prune.blocks", {"count": 3}), ("prune.channels", {"macs": 0.38})],
 }
 PEERS = ("group L2", "group L2, isomorphic", "group L2, uniform", "batch-norm scale", "group Taylor")
