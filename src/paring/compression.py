@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import paring
 from paring import load
@@ -14,7 +13,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.record import Record
 from paring.core.rundir import Done, RunDirectory, key
-from paring.core.step import Context, Deployed, Named, Progress, Step, StepConfig
+from paring.core.step import Context, Named, Progress, Step, StepConfig
 from paring.core.target import (
     Accompanies,
     Describes,
@@ -27,10 +26,10 @@ from paring.core.target import (
     why_not_timed,
 )  # fmt: skip
 from paring.core.task import Task
+from paring.deployment import Deployment
 from paring.load import saved
 from paring.measure import machine, measurements
 from paring.measure.answers import Answers
-from paring.measure.latency import interleaved
 from paring.measure.serving import serving
 from paring.reaching import Place
 from paring.recipes.quantity import budget
@@ -208,22 +207,6 @@ class Compression:
         """What measurements of time and memory depend on."""
         return [self.threads, machine.cpu(), *([] if self.place is None else [self.place.address])]
 
-    def _deployed(self, model: Model) -> Deployed:
-        target = self.targets[0][0]
-        if (reason := why_not_timed(target)) is not None:
-            raise ParingError(
-                f"the step measures on {target.name}, and {reason}",
-                target.name,
-                "name a target first that can be timed here",
-            )
-        with TemporaryDirectory() as folder:
-            file = target.export(model, Path(folder) / f"model{target.suffix}")
-            if self.place is None:
-                timing = interleaved({file.name: target.open(file, self.threads)}, seconds=2.0)[file.name]
-                return Deployed(timing.median, artifact.size(file))
-            there = self.place.bench({file.name: file}, threads=self.threads, seconds=2.0)
-            return Deployed(next(one.value for one in there if one.metric == "latency"), artifact.size(file))
-
     def _opened(self, named: Named) -> Model | Runner:
         """A model that a step names: of a front door, or a file in its runtime."""
         if named.model.partition(":")[0] not in load.DOORS and is_artifact(named.model):
@@ -251,7 +234,8 @@ class Compression:
         with self.run.workspace(name, this) as work:
             context = Context(
                 self.task, self.limits, self.recipe.seed, original, work, self.progress, accuracy_drop=self._drop,
-                deployed=self._deployed, opened=self._opened,
+                deployed=Deployment(self.targets[0][0], self.threads, self.place, work / "deployed"),
+                opened=self._opened,
             )  # fmt: skip
             found = step.apply(before.model(), config, context)
         held = keep_invariants(found)
