@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 import warnings
 
@@ -29,3 +30,12 @@ def test_an_error_passes(capfd: pytest.CaptureFixture[str]) -> None:
         raise ValueError("mine")
     print("after")
     assert capfd.readouterr().out == "after\n"
+
+
+def test_what_c_keeps_in_its_own_buffer_does_not_come_out_later() -> None:
+    code = (
+        "import ctypes\nfrom paring.core.quiet import quiet\nprintf = ctypes.CDLL(None).printf\n"
+        "printf(b'before\\n')\nwith quiet() as said:\n    printf(b'noise\\n')\nprint('after', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "before\nafter\n"

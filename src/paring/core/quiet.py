@@ -1,5 +1,6 @@
 """Keeps what libraries print, from Python and from C++, off the terminal."""
 
+import ctypes
 import io
 import logging
 import os
@@ -7,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 
 _KEPT = 4000  # characters of what was printed, enough for a converter's last words
 
@@ -49,3 +50,5 @@ def quiet() -> Iterator[Callable[[], str]]:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    with suppress(OSError, TypeError, AttributeError):  # C has a buffer of its own, which would come out later
+        ctypes.CDLL(None).fflush(None)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from paring.core.errors import ParingError
+from paring.core.quiet import quiet
 
 Table = Sequence[Sequence[float]]  # layer, choice
 
@@ -35,16 +36,17 @@ def assign(losses: Table, costs: Table, limit: float) -> list[int]:
     one_each = np.zeros((len(sizes), len(flat_losses)))
     for row, (start, size) in enumerate(zip(_starts(sizes), sizes, strict=True)):
         one_each[row, start : start + size] = 1
-    found = milp(
-        flat_losses / (flat_losses.max() or 1.0),
-        integrality=np.ones_like(flat_losses),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(flat_costs[None] / (limit or 1.0), -np.inf, 1 + 1e-12),
-        ],
-        options={"mip_rel_gap": 0.0},
-    )
+    with quiet():  # HiGHS prints now and then
+        found = milp(
+            flat_losses / (flat_losses.max() or 1.0),
+            integrality=np.ones_like(flat_losses),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(one_each, 1, 1),
+                LinearConstraint(flat_costs[None] / (limit or 1.0), -np.inf, 1 + 1e-12),
+            ],
+            options={"mip_rel_gap": 0.0},
+        )
     if found.x is None:
         raise ParingError(f"the solver gave up: {found.message}", "assignment", "report the limits that show it")
     return _chosen(found.x, sizes)
