@@ -37,5 +37,6 @@ def test_what_c_keeps_in_its_own_buffer_does_not_come_out_later() -> None:
         "import ctypes\nfrom paring.core.quiet import quiet\nprintf = ctypes.CDLL(None).printf\n"
         "printf(b'before\\n')\nwith quiet() as said:\n    printf(b'noise\\n')\nprint('after', flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], env=buffered, capture_output=True, text=True, check=True)
     assert done.stdout == "before\nafter\n"
