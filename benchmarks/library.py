@@ -63,6 +63,11 @@ def rows(network: str, results: dict[str, paring.Result]) -> Iterator[dict[str, 
             if who == next(iter(results)) and metric != "agreement":
                 yield told("float", result.report.find("baseline", metric)[0])
             yield told(who, result.report.find(stage, metric)[0])
+        for record in (
+            *result.report.find("artifact:micro", "accuracy"),
+            *result.report.find("artifact:micro", "arena"),
+        ):
+            yield row(f"{who} (micro)", record.metric, record.value, record.unit, record.spread, record.samples)
         yield row(who, "seconds", sum(one.seconds or 0.0 for one in result.report.stages), "s", None, 1)
         for budget in result.report.requirements:
             yield row(who, f"{budget.name}, limit {budget.limit:g}", budget.value, budget.unit, None, 1)
