@@ -94,10 +94,10 @@ class Watched(Place):
     def bench(self, files: Mapping[str, Path], *, threads: int = 1, seconds: float = 4.0) -> list[Record]:
         self.asked.append(list(files))
         found = super().bench(files, threads=threads, seconds=0.05)
-        if len(files) > 1:
+        if "first" not in files:
             return found
-        (file,) = files.values()  # a candidate of the step: the smaller, the faster
-        return [replace(one, value=float(file.stat().st_size)) for one in found]
+        # the model before the step and a candidate: the smaller, the faster
+        return [replace(one, value=float(files[one.stage].stat().st_size)) for one in found]
 
 
 def test_a_run_is_measured_and_judged_on_the_device(
@@ -106,7 +106,7 @@ def test_a_run_is_measured_and_judged_on_the_device(
     monkeypatch.setattr("paring.api.Place", Watched)
     result = paring.compress(recipe, out=tmp_path / "run", on="local")
     assert Watched.asked[-1] == ["baseline", "artifact:litert"]
-    assert {tuple(files) for files in Watched.asked[:-1]} == {("model.tflite",)}  # what the step timed
+    assert {tuple(files) for files in Watched.asked[:-1]} == {("first",), ("first", "this")}  # what the step timed
     found = [r for r in result.report.records if r.metric in ("latency", "peak_memory")]
     assert {(r.stage, r.source) for r in found} == {("baseline", "on local"), ("artifact:litert", "on local")}
     assert {one.name for one in result.report.requirements} == {"latency", "peak_memory"}
