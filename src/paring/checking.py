@@ -6,12 +6,12 @@ from math import ceil
 from torch import fx
 from torch.export import ExportedProgram
 
+from paring import opening
 from paring.core.device import Device, Number
 from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
-from paring.core.target import Advises, Problem, Target, remarks, tailored
+from paring.core.target import Advises, Problem, Target, remarks
 from paring.measure.room import room
-from paring.recipes.read import validated
 from paring.recipes.recipe import Lines
 from paring.targets import TARGETS
 from paring.targets.traced import layers_of, operator, shared, trace, untraceable
@@ -50,12 +50,10 @@ def findings(model: Model, device: Device, targets: Sequence[str] = ()) -> list[
 
 def _target(name: str, device: Device) -> Target:
     """A target as the device's options make it."""
-    target: Target = TARGETS.load(name)()
     lines = Lines(f"device {device.name}")
-    for position, one in enumerate(device.targets):
-        if one.name == name:
-            return tailored(target, validated(target.Options, one.options, lines, ("targets", position)))
-    return target
+    own = [opening.target(one, lines, at)[0] for at, one in enumerate(device.targets) if one.name == name]
+    found: Target = own[0] if own else TARGETS.load(name)()
+    return found
 
 
 def without_room(model: Model, device: Device, steps: Sequence[tuple[Step, StepConfig]]) -> list[Problem]:

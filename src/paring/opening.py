@@ -8,7 +8,7 @@ from paring.core.device import Device
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Model
 from paring.core.step import Phase, Step, StepConfig
-from paring.core.target import Estimates, ExportOptions, Problem, Target, tailored, why_not_timed
+from paring.core.target import Estimates, ExportOptions, Problem, Target, TargetSpec, tailored, why_not_timed
 from paring.core.task import Task
 from paring.reaching import Place
 from paring.recipes import order
@@ -59,10 +59,19 @@ def targets(recipe: Recipe, lines: Lines) -> tuple[Device, list[tuple[Target, Ex
     for position, spec in enumerate(recipe.targets or device.targets):
         if spec.name not in TARGETS:
             raise UnknownName.of("target", spec.name, TARGETS.names(), where=lines.of(("targets", position)))
-        target: Target = TARGETS.load(spec.name)()
-        options = validated(target.Options, spec.options, lines, ("targets", position))
-        found.append((tailored(target, options), options))
+        found.append(target(spec, lines, position))
     return device, found
+
+
+def target(spec: TargetSpec, lines: Lines, position: int) -> tuple[Target, ExportOptions]:
+    """One of the targets of a recipe or a device, as its options make it, and these.
+
+    Raises:
+        ParingError: it has no such option.
+    """
+    found: Target = TARGETS.load(spec.name)()
+    options = validated(found.Options, spec.options, lines, ("targets", position))
+    return tailored(found, options), options
 
 
 def judged(budgets: Sequence[Budget], targets: Sequence[tuple[Target, ExportOptions]]) -> None:

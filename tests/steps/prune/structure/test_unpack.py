@@ -88,6 +88,16 @@ def test_a_mask_that_is_only_said_to_be_causal_is_refused_as_by_torch() -> None:
             attend(x, x, x, is_causal=True, need_weights=False)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [{}, {"kdim": 6, "vdim": 10}])
+def test_what_was_frozen_stays_frozen(sizes: dict[str, int]) -> None:
+    packed = nn.MultiheadAttention(8, 2, **sizes)
+    packed.out_proj.weight.requires_grad_(False)
+    packed.in_proj_bias.requires_grad_(False)
+    frozen = {name for name, one in unpack.Attention(packed).named_parameters() if not one.requires_grad}
+    assert frozen == {"out_proj.weight", "q_proj.bias", "k_proj.bias", "v_proj.bias"}
+
+
 def test_dropout_is_for_training_only() -> None:
     attend = unpack.Attention(nn.MultiheadAttention(8, 2, dropout=0.9, batch_first=True))
     x = torch.randn(1, 6, 8)

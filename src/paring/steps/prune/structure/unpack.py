@@ -32,16 +32,11 @@ class Attention(nn.Module):
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
         self.num_heads, self.batch_first, self.dropout = packed.num_heads, packed.batch_first, packed.dropout
-        if packed.in_proj_weight is not None:
-            weights = [*packed.in_proj_weight.chunk(3)]
-        else:
-            weights = [packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight]
-        biases = [None] * 3 if packed.in_proj_bias is None else [*packed.in_proj_bias.chunk(3)]
-        trained = any(one.requires_grad for name, one in packed.named_parameters() if name.endswith("weight"))
-        self.q_proj, self.k_proj, self.v_proj = (
-            _linear(weight, bias, trained) for weight, bias in zip(weights, biases, strict=True)
-        )
-        self.out_proj = _linear(packed.out_proj.weight, packed.out_proj.bias, trained)
+        apart = [packed.q_proj_weight, packed.k_proj_weight, packed.v_proj_weight]
+        weights = apart if packed.in_proj_weight is None else _parts(packed.in_proj_weight)
+        biases = [None] * 3 if packed.in_proj_bias is None else _parts(packed.in_proj_bias)
+        self.q_proj, self.k_proj, self.v_proj = map(_linear, weights, biases)
+        self.out_proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
         self.train(packed.training)
 
     def forward(
@@ -105,6 +100,7 @@ def opened(model: Model, names: Collection[str] | None = None) -> Model:
         name
         for name, part in model.module.named_modules(remove_duplicate=False)
         if isinstance(part, nn.MultiheadAttention)
+        and name  # there is nothing around the network itself to put another in
         and (names is None or name in names)
         and why_whole(part) is None
         and not any(one.layer.startswith(f"{name}.") for one in model.invariants)
@@ -127,13 +123,19 @@ def replay(model: Model, data: Mapping[str, Json]) -> nn.Module:
     return model.module
 
 
-def _linear(weight: Tensor, bias: Tensor | None, trained: bool) -> nn.Linear:
+def _parts(packed: Tensor) -> list[Tensor]:
+    """The three parts of a parameter, trained as it is."""
+    return [part.detach().clone().requires_grad_(packed.requires_grad) for part in packed.chunk(3)]
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer of these values, trained as they are."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype, device=weight.device)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    return layer.requires_grad_(trained)
+    for own, given in ((layer.weight, weight), (layer.bias, bias)):
+        if given is not None:
+            own.data.copy_(given.data)
+            own.requires_grad_(given.requires_grad)
+    return layer
 
 
 def _mask(attention: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
