@@ -39,11 +39,18 @@ TAUGHT = (
     {**TUNING, "epochs": 2, "temperature": 2.0, "teacher_share": 0.9, "features": ["hidden_cosine"]},
 )
 WORDS = {"only": ["@embedding"], "rank": 104, "keep": ["*position*", "*token_type*"]}
-NARROWED = ("factorize.svd", {**WORDS, "recover": {**TAUGHT[1], "epochs": 1, "teacher": "original"}})
+
+
+def narrowed(epochs: int) -> tuple[str, Mapping[str, Any]]:
+    """Words of rank 104, and so many epochs more."""
+    return ("factorize.svd", {**WORDS, "recover": {**TAUGHT[1], "epochs": epochs, "teacher": "original"}})
+
+
 TEXT: Mapping[str, Steps] = {
     "soft targets and hidden states": [THREE, TAUGHT],
     "labels alone": [THREE, ("finetune", {**TUNING, "epochs": 2})],
-    "embedding of rank 104 afterwards, one epoch more": [THREE, TAUGHT, NARROWED],
+    "embedding of rank 104 afterwards, one epoch more": [THREE, TAUGHT, narrowed(1)],
+    "embedding of rank 104 afterwards, two epochs more": [THREE, TAUGHT, narrowed(2)],
 }
 
 
