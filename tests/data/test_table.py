@@ -92,6 +92,53 @@ def test_a_pass_can_be_taken_up_and_shared(tmp_path: Path) -> None:
     assert torch.equal(share.targets, whole[0].targets[1::2])
 
 
+def test_augmentation_changes_texts_and_no_classes(tmp_path: Path) -> None:
+    task = opened(write(tmp_path / "a.csv", samples()))
+    whole = list(task.batches("train", 6, shuffle=3, augment=True))
+    plain = list(task.batches("train", 6, shuffle=3))
+    assert all(torch.equal(one.targets, other.targets) for one, other in zip(whole, plain, strict=True))
+    assert all(one.samples is None for one in whole)
+    assert sum(int(one.inputs["attention_mask"].sum()) for one in whole) < sum(
+        int(one.inputs["attention_mask"].sum()) for one in plain
+    )
+    for batch in whole:
+        for ids, mask, target in zip(
+            batch.inputs["input_ids"], batch.inputs["attention_mask"], batch.targets, strict=True
+        ):
+            said = [WORDS[i] for i in ids[mask.bool()]]
+            assert (said[0], said[-1], said.count("[SEP]")) == ("[CLS]", "[SEP]", 1)
+            assert not {"good", "film"} & set(said) if target == 0 else not {"bad", "plot"} & set(said)
+    for batch, again in zip(whole[2:], task.batches("train", 6, shuffle=3, augment=True, skip=2), strict=True):
+        assert torch.equal(batch.inputs["input_ids"], again.inputs["input_ids"])
+    share = next(task.batches("train", 6, shuffle=3, augment=True, shard=(1, 2)))
+    for own, other in zip(share.inputs["input_ids"], whole[0].inputs["input_ids"][1::2], strict=True):
+        assert own[own != 0].tolist() == other[other != 0].tolist()
+
+
+def test_how_texts_vary_is_an_option_and_part_of_the_identity(tmp_path: Path) -> None:
+    text = write(tmp_path / "a.csv", samples())
+    still = opened(f"{text}(vary={{'crop': 0, 'splice': 0, 'drop': 0}})")
+    for one, other in zip(
+        still.batches("train", 6, shuffle=3, augment=True), still.batches("train", 6, shuffle=3), strict=True
+    ):
+        assert torch.equal(one.inputs["input_ids"], other.inputs["input_ids"])
+    assert still.identity != opened(text).identity
+    with pytest.raises(ParingError, match="crop and splice together"):
+        opened(f"{text}(vary={{'crop': 0.7, 'splice': 0.7}})")
+
+
+def test_pairs_are_not_varied(tmp_path: Path) -> None:
+    rows = [{"a": "good film very good", "b": "bad", "label": i % 2} for i in range(30)]
+    text = write(tmp_path / "a.csv", rows)
+    task = opened(f"{text}(text=['a', 'b'])")
+    for one, other in zip(
+        task.batches("train", 7, shuffle=3, augment=True), task.batches("train", 7, shuffle=3), strict=True
+    ):
+        assert torch.equal(one.inputs["input_ids"], other.inputs["input_ids"])
+    with pytest.raises(ParingError, match="belong together and are not varied"):
+        opened(f"{text}(text=['a', 'b'], vary={{'drop': 0.2}})")
+
+
 def test_two_columns_make_a_pair_with_types(tmp_path: Path) -> None:
     rows = [{"a": "good film", "b": "bad", "label": i % 2} for i in range(30)]
     task = opened(write(tmp_path / "a.csv", rows) + "(text=['a', 'b'])")

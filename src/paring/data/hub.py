@@ -13,6 +13,7 @@ from paring.data import cache
 from paring.data.rows import Row
 from paring.data.table import Length, make
 from paring.data.text import TextTask
+from paring.data.variation import Variation
 
 _SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # what `save_to_disk` leaves in a folder
 
@@ -28,6 +29,7 @@ def open_dataset(
     labels: list[str] | None = None,
     tokenizer: str | None = None,
     length: Length | None = None,
+    vary: Variation | None = None,
     tokenization: Tokenization | None = None,
 ) -> TextTask:
     """Texts with labels; splits called `train`, `validation` and `test` are taken as they are.
@@ -42,6 +44,7 @@ def open_dataset(
         labels: their order, where it is not the data set's own.
         tokenizer: a `tokenizer.json`, or the folder that holds it; the model's own if left out.
         length: of a padded text in tokens; the model's if left out.
+        vary: how `augment` changes a text; texts of two parts stay as they are.
         tokenization: what the model brings.
 
     Raises:
@@ -62,7 +65,7 @@ def open_dataset(
     )
     return make(
         name, _rows(found, parts, label, names), len(parts), labels or names, content, name, tokenizer, length,
-        tokenization,
+        vary, tokenization,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from paring.data.rows import Row
 from paring.data.sources import download
 from paring.data.table import Length, make
 from paring.data.text import TextTask
+from paring.data.variation import Variation
 
 PACKAGE, VERSION = "vaderSentiment", "0.5"
 ARCHIVE = "vaderSentiment-0.5.zip"
@@ -38,6 +39,7 @@ def open_reviews(
     *,
     tokenizer: str | None = None,
     length: Length | None = None,
+    vary: Variation | None = None,
     tokenization: Tokenization | None = None,
 ) -> TextTask:
     """About 10,000 sentences, `negative` or `positive`, divided 70 : 10 : 20.
@@ -46,13 +48,14 @@ def open_reviews(
         name: of the task.
         tokenizer: a `tokenizer.json`, or the folder that holds it; the model's own if left out.
         length: of a padded text in tokens; the model's if left out.
+        vary: how `augment` changes a text.
         tokenization: what the model brings.
 
     Raises:
         ParingError: the archive is not here and cannot be fetched, or is another one; there is no tokenizer.
     """
     archive = find() or fetch()
-    return make(name, _rows(archive), 1, LABELS, f"reviews {SHA256}", name, tokenizer, length, tokenization)
+    return make(name, _rows(archive), 1, LABELS, f"reviews {SHA256}", name, tokenizer, length, vary, tokenization)
 
 
 def find() -> Path | None:

@@ -15,6 +15,7 @@ from paring.data import cache, tokens
 from paring.data.rows import Row, columns, rows
 from paring.data.splits import divide
 from paring.data.text import TextTask
+from paring.data.variation import Variation
 
 Length = Annotated[int, Field(ge=2)]
 _SPLIT = "split"
@@ -30,6 +31,7 @@ def open_table(
     labels: list[str] | None = None,
     tokenizer: str | None = None,
     length: Length | None = None,
+    vary: Variation | None = None,
     tokenization: Tokenization | None = None,
 ) -> TextTask:
     """Texts with labels, one in a row.
@@ -44,6 +46,7 @@ def open_table(
         labels: their order, where it is not the alphabet's (or that of the numbers).
         tokenizer: a `tokenizer.json`, or the folder that holds it; the model's own if left out.
         length: of a padded text in tokens; the model's if left out.
+        vary: how `augment` changes a text; texts of two parts stay as they are.
         tokenization: what the model brings.
 
     Raises:
@@ -64,7 +67,7 @@ def open_table(
     found = rows(path, wanted)
     return make(
         name, (row if marked else (*row, None) for row in found), len(parts), labels, content, str(path),
-        tokenizer, length, tokenization,
+        tokenizer, length, vary, tokenization,
     )  # fmt: skip
 
 
@@ -77,9 +80,12 @@ def make(
     where: str,
     tokenizer: str | None,
     length: int | None,
+    vary: Variation | None,
     tokenization: Tokenization | None,
 ) -> TextTask:
     """The task of rows (text, …, label, split)."""
+    if vary and parts > 1:
+        raise ParingError("texts of two parts belong together and are not varied", name, "leave vary out")
     known = tokenization or Tokenization()
     size = length or known.length
     if known.limit is not None and size > known.limit:
@@ -97,6 +103,7 @@ def make(
         targets=prepared.targets,
         splits=divide(prepared.targets, prepared.given, prepared.labels, where),
         content=prepared.key,
+        variation=(vary or Variation()) if parts == 1 else None,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,9 +16,10 @@ from torch.nn import functional
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, TensorSpec
 from paring.core.task import SPLITS, Batch, Split
-from paring.data.order import Pass
+from paring.data.order import Pass, Portion
 from paring.data.splits import Indices
 from paring.data.tokens import Tokens
+from paring.data.variation import Variation, by_class, chosen, drawn
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class TextTask:
         targets: the class of every text.
         splits: the texts of each split.
         content: hex digest of texts, tokenizer and length.
+        variation: what `augment` does; None for texts of two parts, which stay as they are.
     """
 
     name: str
@@ -42,6 +45,7 @@ class TextTask:
     targets: Indices
     splits: Mapping[Split, Indices]
     content: str
+    variation: Variation | None
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -68,8 +72,10 @@ class TextTask:
 
     @cached_property
     def identity(self) -> str:
-        """Digest of content and splits."""
-        digest = hashlib.sha256(json.dumps([self.content, self.labels, dict(self.preprocessing)]).encode())
+        """Digest of content, splits and augmentation."""
+        variation = self.variation and self.variation.model_dump()
+        facts = [self.content, self.labels, dict(self.preprocessing), variation]
+        digest = hashlib.sha256(json.dumps(facts).encode())
         for split in SPLITS:
             digest.update(self.splits[split].tobytes())
         return digest.hexdigest()
@@ -89,12 +95,14 @@ class TextTask:
         shard: tuple[int, int] = (0, 1),
         skip: int = 0,
     ) -> Iterator[Batch]:
-        """The texts of a split, see `paring.core.task.Task.batches`; `augment` changes nothing."""
+        """The texts of a split, see `paring.core.task.Task.batches`."""
+        members, where = self._members(split), f"{self.name}, {split}"
+        varied = self._varied(members[:limit], shuffle or 0, shard) if augment and self.variation else None
         width = None if split == "train" else self.tokens.length
-        where = f"{self.name}, {split}"
-        for portion in Pass(batch_size, limit, shuffle, shard, skip).portions(self._members(split), where):
-            targets = torch.from_numpy(self.targets[portion.indices])
-            yield Batch(self.tokens.batch(portion.indices, width), targets, torch.from_numpy(portion.indices))
+        for portion in Pass(batch_size, limit, shuffle, shard, skip).portions(members, where):
+            texts = varied(portion) if varied else self.tokens.batch(portion.indices, width)
+            samples = None if varied else torch.from_numpy(portion.indices)
+            yield Batch(texts, torch.from_numpy(self.targets[portion.indices]), samples)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, the mean over a batch."""
@@ -106,6 +114,23 @@ class TextTask:
             )
         (logits,) = outputs.values()
         return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+    def _varied(self, members: Indices, seed: int, shard: tuple[int, int]) -> Callable[[Portion], dict[str, Tensor]]:
+        """What makes the varied texts of a portion; what goes on with a text is drawn from `members`."""
+        classes, (before, after) = by_class(members, self.targets), self.tokens.edges
+        room, variation = self.tokens.length - before - after, self.variation or Variation()
+
+        def varied(portion: Portion) -> dict[str, Tensor]:
+            draws = drawn(seed, portion, shard, room)
+            others = self.tokens.texts(chosen(classes, self.targets[portion.indices], draws))
+            found = []
+            for text, other, draw in zip(self.tokens.texts(portion.indices), others, draws, strict=True):
+                body = slice(before, len(text) - after)
+                varied = variation(text[body], other[before : len(other) - after], draw, room)
+                found.append(np.concatenate((text[:before], varied, text[len(text) - after :])))
+            return self.tokens.padded(found)
+
+        return varied
 
     def _members(self, split: Split) -> Indices:
         if split not in self.splits:

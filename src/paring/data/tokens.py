@@ -24,7 +24,7 @@ from paring.data.rows import Row
 from paring.data.splits import Indices
 
 _CHUNK = 2048  # texts that are tokenized together
-_FORMAT = "tokens 1"
+_FORMAT = "tokens 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Tokens:
         left: whether padding stands before the text.
         vocabulary: number of tokens that the tokenizer knows.
         truncated: texts that were longer than `length` and were cut.
+        edges: tokens that the tokenizer puts before and after every text.
     """
 
     ids: NDArray[Any]
@@ -50,6 +51,12 @@ class Tokens:
     left: bool
     vocabulary: int
     truncated: int
+    edges: tuple[int, int]
+
+    def texts(self, indices: Indices) -> list[NDArray[Any]]:
+        """The ids of some texts, as long as they are."""
+        starts = np.where(indices > 0, self.ends[np.maximum(indices - 1, 0)], 0)
+        return [self.ids[start:end] for start, end in zip(starts, self.ends[indices], strict=True)]
 
     def batch(self, indices: Indices, width: int | None = None) -> dict[str, Tensor]:
         """Ids, mask and types of some texts, int64, (text, width).
@@ -58,15 +65,19 @@ class Tokens:
             indices: which texts.
             width: of the batch; as wide as the longest needs, rounded up to a multiple of 8, if left out.
         """
-        ends = self.ends[indices]
-        starts = np.where(indices > 0, self.ends[np.maximum(indices - 1, 0)], 0)
-        counts = ends - starts
+        return self.padded(self.texts(indices), self.firsts[indices], width)
+
+    def padded(
+        self, texts: Sequence[NDArray[Any]], firsts: NDArray[np.int32] | None = None, width: int | None = None
+    ) -> dict[str, Tensor]:
+        """As `batch`, of given ids; all of a text is its first part if `firsts` is left out."""
+        counts = np.asarray([len(text) for text in texts])
         width = width or min(self.length, -(-int(counts.max()) // 8) * 8)
         place = np.arange(width) - (width - counts[:, None] if self.left else 0)
         mask = (place >= 0) & (place < counts[:, None])
         ids = np.full(mask.shape, self.pad, np.int64)
-        ids[mask] = np.concatenate([self.ids[start:end] for start, end in zip(starts, ends, strict=True)])
-        types = mask & (place >= self.firsts[indices][:, None])
+        ids[mask] = np.concatenate(texts)
+        types = mask & (place >= (counts if firsts is None else firsts)[:, None])
         found = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: torch.from_numpy(array.astype(np.int64)) for name, array in found.items()}
 
@@ -118,7 +129,7 @@ def _load(folder: Path, key: str) -> Prepared:
     except (OSError, ValueError, KeyError) as error:
         raise ParingError(f"is damaged ({error})", str(folder), "remove this folder of the cache") from error
     told = {name: facts[name] for name in ("length", "pad", "left", "vocabulary", "truncated")}
-    tokens = Tokens(ids, arrays["ends"], arrays["firsts"], **told)
+    tokens = Tokens(ids, arrays["ends"], arrays["firsts"], **told, edges=tuple(facts["edges"]))
     return Prepared(tokens, tuple(facts["labels"]), arrays["targets"], given, key)
 
 
@@ -182,5 +193,13 @@ def _tokenize(
         "left": padding.get("direction") == "left",
         "vocabulary": vocabulary,
         "truncated": truncated,
+        "edges": _edges(tokenizer),
     }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _edges(tokenizer: Any) -> tuple[int, int]:
+    """Special tokens before and after the text, which a template puts there."""
+    special = tokenizer.encode("a").special_tokens_mask
+    before = special.index(0) if 0 in special else len(special)
+    return before, sum(special) - before

@@ -25,7 +25,6 @@ FINE_TUNING: Mapping[str, Any] = {
     "schedule": "cosine",
     "warmup": 0.1,
     "clip_norm": 1.0,
-    "augment": True,
 }
 """For a checkpoint of `transformers`: as BERT is fine-tuned (Devlin et al. 2019, section A.3)."""
 

@@ -285,6 +285,15 @@ def test_a_teacher_that_is_worse_than_the_student_is_told_of(tmp_path):
     assert len(progress.notes) == 1
 
 
+def test_a_teacher_follows_to_the_device_of_the_student():
+    found = ModelTeacher(tiny(1), "it")
+    module = found.on(torch.device("cpu"))
+    assert not any(one.is_meta for one in module.parameters())
+    assert found.on(torch.device("meta")) is module  # so that who listens goes on hearing
+    assert all(one.is_meta for one in module.parameters())
+    assert not any(one.is_meta for one in found.model.module.parameters())
+
+
 def test_kept_answers_are_asked_for_once_and_give_the_same_training(tmp_path):
     def trained(folder: str, **options: object):
         options = config(epochs=2, steps=None, teacher_share=0.9, **options)

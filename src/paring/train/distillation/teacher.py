@@ -45,10 +45,10 @@ class ModelTeacher:
         self._module: nn.Module | None = None
 
     def on(self, device: torch.device) -> nn.Module:
-        """Its module in eval mode, a copy on that device."""
+        """Its module in eval mode, a copy on that device; always the same one, so that who listens hears on."""
         if self._module is None:
-            self._module = copy.deepcopy(self.model.module).to(device).eval().requires_grad_(False)
-        return self._module
+            self._module = copy.deepcopy(self.model.module).eval().requires_grad_(False)
+        return self._module.to(device)
 
     def __call__(self, batch: Batch) -> Tensor:
         """See `Teacher`."""
