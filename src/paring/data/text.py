@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,10 +16,10 @@ from torch.nn import functional
 from paring.core.errors import ParingError, UnknownName
 from paring.core.model import Json, TensorSpec
 from paring.core.task import SPLITS, Batch, Split
-from paring.data.order import Pass, Portion
+from paring.data.order import Pass
 from paring.data.splits import Indices
 from paring.data.tokens import Tokens
-from paring.data.variation import Variation, by_class, chosen, drawn
+from paring.data.variation import Draws, Text, Variation, by_class, chosen, drawn
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,16 @@ class TextTask:
     ) -> Iterator[Batch]:
         """The texts of a split, see `paring.core.task.Task.batches`."""
         members, where = self._members(split), f"{self.name}, {split}"
-        varied = self._varied(members[:limit], shuffle or 0, shard) if augment and self.variation else None
         width = None if split == "train" else self.tokens.length
+        variation = self.variation if augment else None
+        classes = by_class(members[:limit], self.targets) if variation else {}
         for portion in Pass(batch_size, limit, shuffle, shard, skip).portions(members, where):
-            texts = varied(portion) if varied else self.tokens.batch(portion.indices, width)
-            samples = None if varied else torch.from_numpy(portion.indices)
-            yield Batch(texts, torch.from_numpy(self.targets[portion.indices]), samples)
+            targets = torch.from_numpy(self.targets[portion.indices])
+            if variation:
+                draws = drawn(shuffle or 0, portion, shard, self.tokens.length)
+                yield Batch(self.tokens.padded(self._varied(portion.indices, variation, classes, draws)), targets)
+            else:
+                yield Batch(self.tokens.batch(portion.indices, width), targets, torch.from_numpy(portion.indices))
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy, the mean over a batch."""
@@ -115,22 +119,19 @@ class TextTask:
         (logits,) = outputs.values()
         return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
-    def _varied(self, members: Indices, seed: int, shard: tuple[int, int]) -> Callable[[Portion], dict[str, Tensor]]:
-        """What makes the varied texts of a portion; what goes on with a text is drawn from `members`."""
-        classes, (before, after) = by_class(members, self.targets), self.tokens.edges
-        room, variation = self.tokens.length - before - after, self.variation or Variation()
-
-        def varied(portion: Portion) -> dict[str, Tensor]:
-            draws = drawn(seed, portion, shard, room)
-            others = self.tokens.texts(chosen(classes, self.targets[portion.indices], draws))
-            found = []
-            for text, other, draw in zip(self.tokens.texts(portion.indices), others, draws, strict=True):
-                body = slice(before, len(text) - after)
-                varied = variation(text[body], other[before : len(other) - after], draw, room)
-                found.append(np.concatenate((text[:before], varied, text[len(text) - after :])))
-            return self.tokens.padded(found)
-
-        return varied
+    def _varied(
+        self, indices: Indices, variation: Variation, classes: Mapping[int, Indices], draws: Sequence[Draws]
+    ) -> list[Text]:
+        """Texts, each changed between the tokens that stand around every text."""
+        before, after = self.tokens.edges
+        room = self.tokens.length - before - after
+        others = self.tokens.texts(chosen(classes, self.targets[indices], draws))
+        found = []
+        for text, other, draw in zip(self.tokens.texts(indices), others, draws, strict=True):
+            end = len(text) - after
+            body = variation(text[before:end], other[before : len(other) - after], draw, room)
+            found.append(np.concatenate((text[:before], body, text[end:])))
+        return found
 
     def _members(self, split: Split) -> Indices:
         if split not in self.splits:
