@@ -6,8 +6,8 @@ The recipes in benchmarks/chains, seed 0 (another seed is told in the table: `im
 Fashion-MNIST, and all-MiniLM-L6-v2 fine-tuned on `reviews` (runs/minilm.safetensors, made as benchmarks/text.py says),
 64 tokens. Rows of other chains stay in the table. Accuracy over the whole test split, in PyTorch
 after each step and of the file in LiteRT; the latencies of the float file, of each step's and of the result are
-interleaved in one run, one sample, one thread. What is in runs/chains is not done again. The options are one guess each;
-the structure of texts_fastest was chosen among four of its latency, on the validation split.
+interleaved in one run, one sample, one thread. What is in runs/chains is not done again. The options are one guess
+each; the structure of texts_fastest was chosen among four of its latency, on the validation split.
 """
 
 import argparse
