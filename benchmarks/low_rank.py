@@ -1,7 +1,7 @@
 """Low rank: ResNet-20 on Fashion-MNIST at half of its multiply–accumulates, all-MiniLM's matrices at half their size.
 
     python benchmarks/low_rank.py train --checkpoint minilm.safetensors [--part 0/2]
-    python benchmarks/low_rank.py judge --checkpoint minilm.safetensors
+    python benchmarks/low_rank.py judge --checkpoint minilm.safetensors [--only ResNet-20]
 
 ResNet-20: two epochs of recovery; all-MiniLM: one, and untrained for plain and data-aware factors beside each other.
 The original teaches. The options are one guess each, no others were tried; the test split is read once, for the table.
@@ -52,12 +52,13 @@ def main() -> None:
     parser.add_argument("what", choices=("train", "judge"))
     parser.add_argument("--part", default="0/1", help="e.g. 0/2: every second training")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "runs" / "minilm.safetensors")
+    parser.add_argument("--only", choices=("ResNet-20", "all-MiniLM"), help="rows of the other stay in the table")
     given = parser.parse_args()
-    found = trainings(given.checkpoint)
+    found = [one for one in trainings(given.checkpoint) if given.only in (None, one.network.name)]
     if given.what == "train":
         train(found, given.part)
     else:
-        write("low_rank", judged(found))
+        write("low_rank", judged(found), keep="network")
 
 
 if __name__ == "__main__":
