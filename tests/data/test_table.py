@@ -123,6 +123,8 @@ def test_how_texts_vary_is_an_option_and_part_of_the_identity(tmp_path: Path) ->
     ):
         assert torch.equal(one.inputs["input_ids"], other.inputs["input_ids"])
     assert still.identity != opened(text).identity
+    with pytest.raises(ParingError, match=r"vary=\{'swap': 0.1\}: Extra inputs"):
+        opened(f"{text}(vary={{'swap': 0.1}})")
     with pytest.raises(ParingError, match="crop and splice together"):
         opened(f"{text}(vary={{'crop': 0.7, 'splice': 0.7}})")
 

@@ -68,6 +68,7 @@ def open(name: str, *, seed: int = 0, tokenization: Tokenization | None = None) 
         task = validate_call(config={"strict": True})(opener)(name, **target, **brought, **entry.arguments)
     except ValidationError as error:
         fault = error.errors()[0]
-        problem = f"{fault['loc'][0]}={fault['input']!r}: {fault['msg']}"
+        option = str(fault["loc"][0])
+        problem = f"{option}={entry.arguments.get(option, fault['input'])!r}: {fault['msg']}"  # all that was written
         raise ParingError(problem, name, "give the option such a value, or leave it out") from None
     return task
