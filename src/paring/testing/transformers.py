@@ -1,7 +1,9 @@
 """Transformers in small, of random weights, and a task for any model."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paring.core.model import Model
@@ -10,7 +12,7 @@ from paring.core.task import Batch, Split
 from paring.testing.models import TinyTask
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 _VIT: Mapping[str, Any] = {
     "image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 32, "intermediate_size": 64,
@@ -65,6 +67,42 @@ def family(kind: str, **changes: Any) -> Model:
             scale = 0.1 if parameter.ndim == 1 else 1.5 * parameter[0].numel() ** -0.5
             parameter.copy_(torch.randn(parameter.shape, generator=chance) * scale + norm)
     return replace(model, history=())
+
+
+def checkpoint(kind: str, values: Mapping[str, Any], path: Path, auto: Any = None) -> "nn.Module":
+    """Writes a checkpoint of random weights; gives the model as transformers has it.
+
+    Args:
+        kind: of architecture, as in `model_type`.
+        values: of its configuration.
+        path: a folder.
+        auto: class of transformers that makes it; the one for classifiers if left out.
+    """
+    import torch
+
+    from paring.core.quiet import quiet
+
+    with quiet():
+        import transformers
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as IMAGES
+
+        way = "Image" if kind in IMAGES else "Sequence"
+        auto = auto or getattr(transformers, f"AutoModelFor{way}Classification")
+        torch.manual_seed(5)
+        config = transformers.AutoConfig.for_model(kind, **values)
+        config.architectures = []
+        model: nn.Module = auto.from_config(config).eval()
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and "running_var" not in name:
+                tensor.add_(torch.randn_like(tensor) * 0.05)
+        model.save_pretrained(path)  # type: ignore[operator]
+    return model
+
+
+def rewritten(path: Path, **values: Any) -> None:
+    """Puts other values into a checkpoint's configuration."""
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    (path / "config.json").write_text(json.dumps({**config, **values}), encoding="utf-8")
 
 
 class Drawn(TinyTask):

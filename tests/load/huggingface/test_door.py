@@ -14,14 +14,10 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.load import prove, saved
 from paring.testing.doors import DoorContract
+from paring.testing.transformers import checkpoint, rewritten
 
 with quiet():
-    from transformers import (
-        AutoConfig,
-        AutoModel,
-        AutoModelForImageClassification,
-        AutoModelForSequenceClassification,
-    )
+    from transformers import AutoModel
 
 _BERT = {
     "hidden_size": 32,
@@ -69,21 +65,6 @@ class Logits(nn.Module):
         return self.model(**dict(zip(self.names, tensors, strict=True))).logits
 
 
-def folder(kind: str, values: dict, path: Path, auto=None) -> nn.Module:
-    """A checkpoint of random weights in `path`; the model as transformers has it."""
-    auto = auto or (AutoModelForSequenceClassification if kind in TEXTS else AutoModelForImageClassification)
-    torch.manual_seed(5)
-    with quiet():
-        config = AutoConfig.for_model(kind, **values)
-        config.architectures = []
-        model = auto.from_config(config).eval()
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point() and "running_var" not in name:
-                tensor.add_(torch.randn_like(tensor) * 0.05)
-        model.save_pretrained(path)
-    return model
-
-
 class TestTexts(DoorContract):
     @pytest.fixture(params=sorted(TEXTS))
     def kind(self, request) -> str:
@@ -91,7 +72,7 @@ class TestTexts(DoorContract):
 
     @pytest.fixture
     def original(self, kind: str, tmp_path: Path) -> Logits:
-        model = folder(kind, TEXTS[kind], tmp_path / "checkpoint")
+        model = checkpoint(kind, TEXTS[kind], tmp_path / "checkpoint")
         types = [] if kind == "distilbert" else ["token_type_ids"]
         return Logits(model, "input_ids", "attention_mask", *types)
 
@@ -122,7 +103,7 @@ class TestImages(DoorContract):
 
     @pytest.fixture
     def original(self, kind: str, tmp_path: Path) -> Logits:
-        return Logits(folder(kind, IMAGES[kind], tmp_path / "checkpoint"), "pixel_values")
+        return Logits(checkpoint(kind, IMAGES[kind], tmp_path / "checkpoint"), "pixel_values")
 
     @pytest.fixture
     def text(self, original: Logits, tmp_path: Path) -> str:
@@ -138,7 +119,7 @@ class TestImages(DoorContract):
 
 
 def test_an_encoder_gives_the_mean_of_its_tokens_at_length_one(tmp_path: Path) -> None:
-    model = folder("bert", _BERT, tmp_path, AutoModel)
+    model = checkpoint("bert", _BERT, tmp_path, AutoModel)
     (tmp_path / "modules.json").write_text(
         json.dumps(
             [{"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling", "Normalize")]
@@ -155,7 +136,7 @@ def test_an_encoder_gives_the_mean_of_its_tokens_at_length_one(tmp_path: Path) -
 
 
 def test_a_head_for_other_classes_is_drawn_from_the_seed_and_told(tmp_path: Path) -> None:
-    folder("distilbert", TEXTS["distilbert"], tmp_path)
+    checkpoint("distilbert", TEXTS["distilbert"], tmp_path)
     one, same, other = (load.open(f"hf:{tmp_path}(classes=5)", seed=seed) for seed in (1, 1, 2))
     assert one.outputs[0].shape == ("batch", 5)
     assert "classifier" in one.history[0].changed
@@ -175,7 +156,7 @@ def test_an_architecture_alone_is_built_from_its_values() -> None:
 
 
 def test_a_saved_model_knows_its_tokenizer_and_needs_no_folder(tmp_path: Path, tokenizer: str) -> None:
-    folder("bert", _BERT, tmp_path / "checkpoint")
+    checkpoint("bert", _BERT, tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "tokenizer.json").write_text(tokenizer)
     model = load.open(f"hf:{tmp_path / 'checkpoint'}(length=12)")
     path = saved.save(model, tmp_path / "model.safetensors")
@@ -202,21 +183,28 @@ def test_a_saved_model_knows_its_tokenizer_and_needs_no_folder(tmp_path: Path, t
     ],
 )
 def test_a_bad_folder_is_refused(change, told: str, tmp_path: Path) -> None:
-    folder("bert", _BERT, tmp_path)
+    checkpoint("bert", _BERT, tmp_path)
     change(tmp_path)
     with pytest.raises(ParingError, match=told):
         load.open(f"hf:{tmp_path}")
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    folder("bert", _BERT, tmp_path)
+    checkpoint("bert", _BERT, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "distilbert", **TEXTS["distilbert"]}))
     with pytest.raises(ParingError, match="not in the checkpoint"):
         load.open(f"hf:{tmp_path}")
 
 
+def test_a_network_of_fewer_layers_than_its_weights_is_refused(tmp_path: Path) -> None:
+    checkpoint("bert", _BERT, tmp_path)
+    rewritten(tmp_path, num_hidden_layers=1)
+    with pytest.raises(ParingError, match=r"16 tensors of the checkpoint are not in the architecture"):
+        load.open(f"hf:{tmp_path}")
+
+
 def test_a_tokenizer_that_knows_too_much_is_refused(tmp_path: Path, tokenizer: str) -> None:
-    folder("bert", {**_BERT, "vocab_size": 6}, tmp_path)
+    checkpoint("bert", {**_BERT, "vocab_size": 6}, tmp_path)
     (tmp_path / "tokenizer.json").write_text(tokenizer)
     with pytest.raises(ParingError, match="embeddings for 6"):
         load.open(f"hf:{tmp_path}")
@@ -237,7 +225,7 @@ def test_a_name_without_a_hub_asks_for_a_folder(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("options", ["lenght=3", "length=0", "head='decode'", "length=64", "head='encode', config=3"])
 def test_a_bad_option_is_refused(options: str, tmp_path: Path) -> None:
-    folder("bert", _BERT, tmp_path)
+    checkpoint("bert", _BERT, tmp_path)
     with pytest.raises(ParingError):
         load.open(f"hf:{tmp_path}({options})")
 

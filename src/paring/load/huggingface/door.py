@@ -16,13 +16,12 @@ from paring.core.model import Event, Json, Model, Source, TensorSpec
 from paring.core.quiet import quiet
 from paring.core.task import Task, Tokenization
 from paring.load import probe
-from paring.load.huggingface import files
+from paring.load.huggingface import files, heads
 from paring.load.huggingface.files import Checkpoint
 from paring.load.huggingface.modules import Encoder, ImageClassifier, TextClassifier, rescaling
 
 with quiet():
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification
-    from transformers.models.auto import modeling_auto as known
 
 _LENGTH = 128  # tokens, where nothing says otherwise
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}  # count from the padding id on
@@ -61,12 +60,15 @@ def open(entry: Entry, *, task: Task | None = None, shape: tuple[int, ...] | Non
     """
     options = _options(entry)
     checkpoint = files.read(entry)
-    text = _is_text(checkpoint)
-    plan = _plan(checkpoint, options, task, text)
+    made = heads.made_for(checkpoint, options.head)
+    text = heads.is_text(checkpoint)
+    plan = _plan(checkpoint, options, task, text, made)
     inputs = _tokens(checkpoint, plan, options, task, shape) if text else _image(checkpoint, task, shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        core, told = _core(checkpoint, plan)
+        core, told = _core(checkpoint, plan, may_draw=options.head is not None or _labelled(task, options))
+    if made == "classifier" and plan["head"] == "classify" and (other := heads.answers(checkpoint.config)):
+        told.append(f"the checkpoint's answers were {other}")
     if plan["rescale"] is not None:
         told.append("images are brought from the task's normalization to the checkpoint's first")
     source = Source(f"hf:{entry.rest}", entry.arguments, plan)
@@ -93,7 +95,7 @@ def rebuild(source: Source) -> nn.Module:
 def tokenization(entry: Entry) -> Tokenization | None:
     """How the model of an entry wants its texts; None for one of images."""
     options, checkpoint = _options(entry), files.read(entry)
-    if not _is_text(checkpoint):
+    if not heads.is_text(checkpoint):
         return None
     limit = _limit(checkpoint.config)
     return Tokenization(checkpoint.tokenizer, options.length or min(_LENGTH, limit or _LENGTH), limit)
@@ -120,29 +122,29 @@ def _options(entry: Entry) -> Options:
         ) from None
 
 
-def _is_text(checkpoint: Checkpoint) -> bool:
-    kind = checkpoint.config["model_type"]
-    if kind in known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
-        return False
-    if kind in known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        return True
-    names = {
-        **known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
-        **known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-    }
-    raise UnknownName.of("architecture for images or texts", kind, names, where=checkpoint.name)
+def _labelled(task: Task | None, options: Options) -> bool:
+    """Whether it is known for how many classes a head is to be."""
+    return options.classes is not None or (task is not None and bool(task.labels))
 
 
-def _plan(checkpoint: Checkpoint, options: Options, task: Task | None, text: bool) -> dict[str, Json]:
+def _plan(checkpoint: Checkpoint, options: Options, task: Task | None, text: bool, made: heads.Made) -> dict[str, Json]:
     """All that rebuilds the module: the blueprint of its source."""
-    made_for = " ".join(checkpoint.config.get("architectures") or [])
-    encoder = text and task is None and options.classes is None and "Classification" not in made_for
-    head = options.head or ("encode" if encoder and (checkpoint.pooling or made_for) else "classify")
+    head = heads.chosen(
+        checkpoint, made, options.head, text=text, labelled=_labelled(task, options), task=task is not None
+    )
     if head == "encode" and (not text or (task is not None and task.labels)):
         raise ParingError(
             "an encoder of sentences gives vectors, no classes", checkpoint.name, "leave head out, or write 'classify'"
         )
     config = dict(checkpoint.config)
+    other = heads.answers(config) if made == "classifier" and head == "classify" else ""
+    if other and task is not None and task.labels and options.head is None:
+        raise ParingError(
+            f"its answers are {other}; {task.name} wants one of {len(task.labels)} classes",
+            checkpoint.name,
+            "head='classify' takes them as classes all the same, to be trained; "
+            "or load it as it is: torch:package.module:factory",
+        )
     classes = len(task.labels) if task is not None and task.labels else options.classes
     labels = list(task.labels) if task is not None and task.labels else [f"LABEL_{i}" for i in range(classes or 0)]
     if head == "classify" and classes:
@@ -204,8 +206,14 @@ def _drawn(plan: Mapping[str, Json], where: str) -> nn.Module:
     return module.float()
 
 
-def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, list[str]]:
-    """The transformers model, and what a user should know of its weights."""
+def _core(checkpoint: Checkpoint, plan: Mapping[str, Json], *, may_draw: bool) -> tuple[nn.Module, list[str]]:
+    """The transformers model, and what a user should know of its weights.
+
+    Args:
+        checkpoint: with or without weights.
+        plan: its blueprint.
+        may_draw: whether a head that the checkpoint lacks may be drawn at random.
+    """
     if checkpoint.folder is None:
         return _drawn(plan, checkpoint.name), ["all weights were drawn at random: there is a configuration only"]
     config = _config(plan["config"], checkpoint.name)
@@ -229,25 +237,25 @@ def _core(checkpoint: Checkpoint, plan: Mapping[str, Json]) -> tuple[nn.Module, 
         # as it lies in a model built anew: where a tensor lies in memory chooses the kernel, and with it the last bit
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     drawn = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
-    body = [name for name in drawn if _in_body(name, module)]
-    if body:
+    for names, of, what in (
+        (heads.missing(drawn, module), "architecture", "checkpoint"),
+        (heads.spare(found["unexpected_keys"], module), "checkpoint", "architecture"),
+    ):
+        if names:
+            raise ParingError(
+                f"{len(names)} tensors of the {of} are not in the {what} ({', '.join(names[:3])})",
+                checkpoint.name,
+                "take the configuration that belongs to these weights",
+            )
+    if plan["head"] == "encode" or not drawn:  # an encoder's pooler is read by nothing
+        return module, []
+    if not may_draw:
         raise ParingError(
-            f"{len(body)} tensors of the architecture are not in the checkpoint ({', '.join(body[:3])})",
+            f"the weights of its head are not in the checkpoint ({', '.join(drawn[:3])})",
             checkpoint.name,
-            "take the configuration that belongs to these weights",
+            "name the data, or classes=N, or head='classify': a new head is drawn then, to be trained",
         )
-    return module, [f"a new head was drawn from the seed ({', '.join(drawn)})"] if drawn and _used(drawn, plan) else []
-
-
-def _in_body(name: str, module: nn.Module) -> bool:
-    """Whether a tensor is none of the head's; an encoder's pooler, which nothing reads, counts as head."""
-    prefix = f"{module.base_model_prefix}."
-    base = getattr(module, str(module.base_model_prefix), None)
-    return ".pooler." not in f".{name}" and (base is None or name.startswith(prefix))
-
-
-def _used(drawn: list[str], plan: Mapping[str, Json]) -> bool:
-    return plan["head"] != "encode" and bool(drawn)
+    return module, [f"a new head was drawn from the seed ({', '.join(drawn)})"]
 
 
 def _attention(config: Any) -> dict[str, str]:

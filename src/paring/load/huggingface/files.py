@@ -15,6 +15,13 @@ from paring.core.quiet import quiet
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+_OTHER_WEIGHTS = {".safetensors", ".h5", ".msgpack", ".gguf", ".pt", ".pth", ".ckpt", ".onnx"}
+_SENTENCE_PARTS = ("Transformer", "Pooling", "Normalize")  # what sentence-transformers puts one behind the other
+_POOLS = {"mean_tokens": "mean", "mean": "mean", "cls_token": "cls", "cls": "cls"}
+_MODES = tuple(
+    f"pooling_mode_{kind}"
+    for kind in ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+)
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -29,6 +36,7 @@ class Checkpoint:
         tokenizer: the text of `tokenizer.json`.
         processor: how images were prepared.
         pooling: `{"mode": "mean" or "cls", "normalize": bool}` of a sentence encoder.
+        given: whether the entry itself holds the configuration, and weights are drawn on purpose.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Checkpoint:
     tokenizer: str | None = None
     processor: Mapping[str, Json] | None = None
     pooling: Mapping[str, Json] | None = None
+    given: bool = False
 
 
 def read(entry: Entry) -> Checkpoint:
@@ -51,7 +60,7 @@ def read(entry: Entry) -> Checkpoint:
     if given is not None:
         if not isinstance(given, dict):
             raise ParingError(f"config={given!r} is no dictionary", name, "write hf:distilbert(config={'n_layers': 2})")
-        return Checkpoint(name, None, _sound({"model_type": entry.rest, **given}, name))
+        return Checkpoint(name, None, _sound({"model_type": entry.rest, **given}, name), given=True)
     folder = _folder(entry.rest, name)
     config = _sound(_json(folder / "config.json"), str(folder))
     return Checkpoint(
@@ -122,6 +131,13 @@ def _has_weights(folder: Path) -> bool:
             str(pickles[0]),
             "convert it where you trust it: AutoModel.from_pretrained(folder).save_pretrained(folder)",
         )
+    others = sorted(file.name for file in folder.iterdir() if file.suffix in _OTHER_WEIGHTS)
+    if others:
+        raise ParingError(
+            f"holds weights of another kind ({', '.join(others[:3])}) and no {_WEIGHTS[0]}",
+            str(folder),
+            "save it with transformers' save_pretrained; an adapter is merged into its model first",
+        )
     return False
 
 
@@ -150,5 +166,15 @@ def _pooling(folder: Path) -> Mapping[str, Json] | None:
         kinds = [part["type"].rpartition(".")[2] for part in json.loads((folder / "modules.json").read_text())]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ParingError("is damaged", str(folder / "modules.json"), "copy the checkpoint again") from error
+    strange = [kind for kind in kinds if kind not in _SENTENCE_PARTS]
     found = _json(folder / "1_Pooling" / "config.json") if "Pooling" in kinds else {}
-    return {"mode": "cls" if found.get("pooling_mode_cls_token") else "mean", "normalize": "Normalize" in kinds}
+    modes = [key.removeprefix("pooling_mode_") for key, value in found.items() if key in _MODES and value]
+    modes = [str(found["pooling_mode"])] if isinstance(found.get("pooling_mode"), str) else modes
+    if strange or len(modes) > 1 or any(mode not in _POOLS for mode in modes):
+        told = ", ".join([*strange, *(f"pooling by {mode}" for mode in modes if mode not in _POOLS or len(modes) > 1)])
+        raise ParingError(
+            f"makes its vectors of {told}, which the encoder here does not",
+            str(folder / "modules.json"),
+            "write a factory that does, and name it torch:package.module:factory",
+        )
+    return {"mode": _POOLS[modes[0]] if modes else "mean", "normalize": "Normalize" in kinds}
