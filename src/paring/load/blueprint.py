@@ -118,6 +118,11 @@ class Network(nn.Module):
                 ) from error
             module.register_parameter(name, parameter)
 
+    @property
+    def nodes(self) -> list[Node]:
+        """Of the blueprint, in the order in which they run."""
+        return [node for node, _, _ in self._plan]
+
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs; one alone is not wrapped in a tuple."""
         outputs = self.trace(inputs, self._outputs)

@@ -9,7 +9,7 @@ from torch import nn
 from paring.core.errors import ParingError
 from paring.core.model import Edit, Model, Source, TensorSpec
 from paring.core.task import Task, matched
-from paring.load import call
+from paring.load import alone, call
 
 
 def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> Model:
@@ -19,7 +19,8 @@ def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> 
     working form (`paring.load.call`); a dictionary's keys name the outputs.
 
     Raises:
-        ParingError: the module does not take such inputs, or gives something other than tensors with the batch first.
+        ParingError: the module does not take such inputs, gives something other than tensors with the batch first, or
+            does not answer each sample by itself (`paring.load.alone`).
     """
     module.eval()
     style = call.style(module, inputs, str(source))
@@ -38,7 +39,9 @@ def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> 
                 "return tensors with the batch first",
             )
         outputs.append(TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")))
-    return Model(module, source, inputs, tuple(outputs), edits)
+    found = Model(module, source, inputs, tuple(outputs), edits)
+    alone.check(found)
+    return found
 
 
 def fitted(model: Model, task: Task) -> Model:
@@ -90,7 +93,7 @@ def _answer(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...], s
     zeros = [torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in inputs]
     shapes = ", ".join(f"{spec.name} {tuple(zero.shape)}" for spec, zero in zip(inputs, zeros, strict=True))
     try:
-        with torch.inference_mode():
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
             return call.ask(module, [spec.name for spec in inputs], style, zeros)
     except Exception as error:  # a forward pass can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,7 +17,7 @@ from paring.core.errors import MissingExtra, ParingError, UnknownName
 from paring.core.model import Model, Source, TensorSpec
 from paring.core.target import Array
 from paring.core.task import Task
-from paring.load import prove
+from paring.load import alone, prove
 from paring.load.blueprint import Blueprint, Network
 from paring.load.keras import archive, config, read
 from paring.load.keras.inputs import Input, Shape, inputs_of
@@ -72,7 +72,9 @@ def open(entry: Entry, *, task: Task | None = None, shape: Shape | None = None, 
     prove.prove(network, samples, wanted, partial(_layers, original, inputs, samples, drawn.blueprint), where)
     outputs = tuple(_output(position, answer) for position, answer in enumerate(drawn.answers))
     source = Source(str(Entry("keras", entry.rest)), entry.arguments, drawn.blueprint.as_json())
-    return Model(network, source, specs, outputs)
+    model = Model(network, source, specs, outputs)
+    alone.check(model)
+    return model
 
 
 def assemble(drawn: Drawn) -> Network:
