@@ -124,7 +124,7 @@ class Recurrent(nn.Module):
 
 
 class UpAndDown(_Images):
-    """A transposed convolution, a learned slope, and a shuffle of channels that no width but its own fits."""
+    """A transposed convolution, a learned slope, and a shuffle of channels."""
 
     def __init__(self) -> None:
         super().__init__()

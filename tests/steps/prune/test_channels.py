@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from paring import load
-from paring.core.errors import MissingExtra, ParingError, UnknownName
+from paring.core.errors import ParingError, UnknownName
 from paring.core.step import Context, Deployed
 from paring.core.target import Limits
 from paring.load import saved
@@ -207,12 +207,6 @@ def test_a_quantized_model_is_refused(context):
         PruneChannels().apply(quantized(), options(macs=0.5), context)
     with pytest.raises(ParingError, match="quantized"):
         PruneChannels().acts_on(quantized())
-
-
-def test_without_torch_pruning_the_extra_is_named(wide, context, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch_pruning", None)
-    with pytest.raises(MissingExtra, match=r"paring\[prune\]"):
-        PruneChannels().apply(wide, options(macs=0.5), context)
 
 
 def test_which_layers_it_acts_on_is_told(wide):

@@ -5,7 +5,6 @@ import torch
 
 from paring import load
 from paring.steps.prune.structure.carve import carved
-from paring.steps.prune.structure.groups import find
 from paring.steps.prune.structure.proof import prunable
 from paring.testing.models import tiny
 
@@ -28,7 +27,7 @@ def layers(found):
         ("shared", [{"stem.0", "body.0", "first", "second"}]),
         ("heads", [{"stem.0"}, {"body.0", "excite"}, {"squeeze"}]),
         ("recurrent", [{"embed"}, {"lstm"}]),
-        ("up_and_down", [{"stem.0"}, {"up"}, {"shuffled"}]),
+        ("up_and_down", [{"stem.0"}, {"up"}, {"down.0"}, {"shuffled"}]),
         ("attention", [{"layer.linear1"}]),
     ],
 )
@@ -40,8 +39,7 @@ def test_what_depends_on_each_other_is_one_group(name, wanted):
     ("name", "layer", "reason"),
     [
         ("chain", "classifier", "network's answers"),
-        ("heads", "boxes", "what lies behind it mixes"),
-        ("up_and_down", "down.0", "with fewer channels its network fails: shape"),
+        ("heads", "boxes", "network's answers"),
         ("attention", "embed", "nn.MultiheadAttention"),
     ],
 )
@@ -49,9 +47,10 @@ def test_what_cannot_be_cut_is_named_with_the_reason(name, layer, reason):
     assert reason in structure(name)[1].skipped[layer]
 
 
-def test_tracing_alone_would_have_cut_through_a_shuffle():
-    model = load.open("torch:paring.testing.structures:up_and_down", shape=(1, 8, 8))
-    assert {"down.0"} in layers(find(model))
+def test_a_shuffle_takes_the_same_of_each_of_its_groups():
+    _, found = structure("up_and_down")
+    group = next(group for group in found.groups if "down.0" in group.layers)
+    assert group.members["down.0", "out"][3] == (3, 11)
 
 
 def test_a_flattened_layer_loses_all_places_of_a_channel():

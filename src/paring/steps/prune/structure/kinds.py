@@ -24,7 +24,7 @@ def chosen(model: Model, structure: Structure, only: Sequence[str], keep: Sequen
     Raises:
         UnknownName: a pattern matches no layer whose channels could be cut.
     """
-    layers = [layer for group in structure.groups for layer in group.layers]
+    layers = list(dict.fromkeys(layer for group in structure.groups for layer in group.layers))
     there = [
         Choosable(layer, frozenset({_kind(model.module.get_submodule(layer)), *({"first"} if not position else ())}))
         for position, layer in enumerate(layers)

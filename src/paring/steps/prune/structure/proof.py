@@ -8,13 +8,14 @@ layer with weights, on random inputs; a group that does not is left as it is, wi
 
 import copy
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, layer_norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from paring.core.model import Model
 from paring.steps.prune.structure.carve import Kept, carved, one_input_each
@@ -24,25 +25,24 @@ _TOLERANCE = 1e-9  # of a layer's largest output: sums over fewer channels round
 
 
 def prunable(model: Model) -> Structure:
-    """The groups of a model that stand the proof; the layers of others are among `skipped`.
-
-    Raises:
-        MissingExtra: torch-pruning is not installed.
-    """
+    """The groups of a model that stand the proof; the layers of others are among `skipped`."""
     structure = find(model)
     # In float64: while attention is all but uniform, wrong heads change answers by less than float32 rounds.
     module = copy.deepcopy(model.module).double()
     inputs = _inputs(model)
-    if _fault(module, structure, structure.groups, inputs) is None:
-        return structure
     sound: list[Group] = []
     skipped = dict(structure.skipped)
-    for group in structure.groups:  # each beside those that stood before it: they may depend on each other
-        reason = _fault(module, structure, [*sound, group], inputs)
+    waiting = [list(structure.groups)]
+    while waiting:  # by halves, so that one that does not stand costs few passes
+        groups = waiting.pop()
+        # each beside those that stood before it: they may depend on each other
+        reason = _fault(module, structure, [*sound, *groups], inputs) if groups else None
         if reason is None:
-            sound.append(group)
+            sound += groups
+        elif len(groups) == 1:
+            skipped |= dict.fromkeys(groups[0].layers, reason)
         else:
-            skipped |= dict.fromkeys(group.layers, reason)
+            waiting += [groups[len(groups) // 2 :], groups[: len(groups) // 2]]
     return replace(structure, groups=tuple(sound), skipped=skipped)
 
 
@@ -99,12 +99,24 @@ def _trace(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, list[Tensor
         if isinstance(part, WEIGHTED)
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _Double():  # type: ignore[no-untyped-call]
             answer = module(*inputs)
     finally:
         for handle in handles:
             handle.remove()
     return {**found, "": list(answer) if isinstance(answer, tuple) else [answer]}
+
+
+class _Double(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps float64 what code brings to float32, such as a norm or a softmax."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if options.get("dtype") is torch.float32:
+            options["dtype"] = torch.float64
+        return func(*args, **options)
 
 
 def _first(output: Any) -> Tensor:
