@@ -34,7 +34,7 @@ class Forward(nn.Module):
 def quantized(forward: Callable[..., Tensor], keep_float: tuple[str, ...] = ()) -> tuple[GraphModule, Annotator]:
     model = probe.model(Forward(forward), Source("test"), (TensorSpec("image", ("batch", 3, 8, 8)),))
     annotator = Annotator(specs_of(Scheme(layers=dict.fromkeys(keep_float, FLOAT))))
-    prepared = graph.prepare(graph.capture(model), annotator)
+    prepared = graph.prepare(graph.fold(graph.capture(model)), annotator)
     with torch.inference_mode():
         prepared(torch.randn(4, 3, 8, 8))
     return graph.convert(prepared), annotator

@@ -13,18 +13,22 @@ from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.quiet import quiet
 from paring.steps.quantize.annotate import WEIGHTED, Annotator, fused_activation, layer_of
+from paring.steps.quantize.functional import functional
+from paring.steps.quantize.nodes import assign, attribute
+from paring.steps.quantize.norms import fold_norms
 from paring.steps.quantize.observers import KnownScales
-from paring.steps.quantize.pt2e import convert_pt2e, fuse_conv_bn, fuse_linear_bn, prepare_pt2e
+from paring.steps.quantize.pt2e import convert_pt2e, scopes
+from paring.steps.quantize.pt2e import prepare as with_observers
 
 _decomposed = torch.ops.quantized_decomposed
 _QUANTIZE = {_decomposed.quantize_per_channel.default, _decomposed.quantize_per_tensor.default}
 
 
 def capture(model: Model) -> GraphModule:
-    """The graph of a model, free dimensions kept free. The model's tensors are shared, never written.
+    """The graph of a model, free dimensions kept free and nothing written in place. The model's tensors are shared.
 
     Raises:
-        ParingError: `torch.export` cannot trace it; the message carries its reason.
+        ParingError: `torch.export` cannot trace it (the message carries its reason); it keeps something between calls.
     """
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
@@ -38,7 +42,9 @@ def capture(model: Model) -> GraphModule:
         shapes = (shapes,)  # of `forward(*inputs)` torch wants them as one argument
     try:
         with quiet():
-            graph: GraphModule = torch.export.export(model.module, args, dynamic_shapes=shapes).module()
+            graph = functional(_exported(model.module, args, shapes), str(model.source))
+    except ParingError:
+        raise
     except Exception as error:  # torch.export raises many kinds
         raise ParingError(
             f"torch.export cannot trace it: {_first_line(error)}",
@@ -56,11 +62,12 @@ def fold(graph: GraphModule, *, biases: bool = False) -> GraphModule:
         biases: give every layer with a weight a bias, so that a repair can write into it.
     """
     with quiet():
-        fuse_conv_bn(graph)
-        fuse_linear_bn(graph)
-    for name, parameter in list(graph.named_parameters()):
-        owner, _, last = name.rpartition(".")
-        setattr(graph.get_submodule(owner), last, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+        fold_norms(graph)
+    copies: dict[nn.Parameter, nn.Parameter] = {}  # a tied one has several names
+    for name, parameter in list(graph.named_parameters(remove_duplicate=False)):
+        if parameter not in copies:
+            copies[parameter] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+        assign(graph, name, copies[parameter])
     if biases:
         for layer in weighted(graph):
             if layer.bias is None:
@@ -107,9 +114,14 @@ def weighted(graph: GraphModule) -> list[Weighted]:
 
 
 def prepare(graph: GraphModule, annotator: Annotator) -> GraphModule:
-    """The graph with batch norm folded and an observer at every tensor that becomes an integer."""
+    """The graph with an observer at every tensor that becomes an integer.
+
+    `prepare_pt2e` would fold batch norm its own way first: once for every call of a layer, whoever else reads it.
+    """
     with quiet():
-        prepared: GraphModule = prepare_pt2e(graph, annotator)
+        annotator.annotate(graph)
+        prepared: GraphModule = with_observers(graph, scopes(graph), is_qat=False)
+    prepared.meta.update(graph.meta)
     return prepared
 
 
@@ -222,12 +234,19 @@ def _consumer(node: Node) -> str:
     return layer_of(user)
 
 
-def attribute(graph: GraphModule, node: Any) -> Any:
-    """What a `get_attr` node stands for."""
-    found: Any = graph
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    return found
+def _exported(module: nn.Module, args: tuple[Any, ...], shapes: tuple[Any, ...]) -> Any:
+    try:
+        return torch.export.export(module, args, dynamic_shapes=shapes)
+    except RuntimeError as error:
+        if "modified inplace" not in str(error):
+            raise
+    fast = torch.backends.mha.get_fastpath_enabled()  # which torch takes without gradients, and cannot be traced
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad():  # with gradients no piece of `chunk` may be written into
+            return torch.export.export(module, args, dynamic_shapes=shapes)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _first_line(error: Exception) -> str:

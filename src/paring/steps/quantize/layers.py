@@ -21,7 +21,6 @@ EDIT = "fold_batch_norm"
 _EMBEDDING = torch.ops.aten.embedding.default
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ def layers(model: Model) -> list[Layer]:
         ends = {end for end, one in (("first", computing[:1]), ("last", computing[-1:])) if name in one}
         norm, reason = "", _reason(modules.get(name), kind, node)
         if not reason:
-            norm, reason = _norm(modules, node, once=names.count(name) == 1)
+            once = names.count(name) == 1 and len(_weight(node).users) == 1  # a weight may be two layers'
+            norm, reason = _norm(modules, node, once=once)
         found.setdefault(
             name, Layer(name, frozenset({kind or "layer"} | ends), kind, axis, _intensity(node), norm, reason)
         )
@@ -184,10 +184,16 @@ def _norm(modules: Mapping[str, nn.Module], node: Node, *, once: bool) -> tuple[
         return "", ""
     name = layer_of(users[0])
     norm = modules.get(name)
-    fits = isinstance(norm, nn.BatchNorm2d) or (isinstance(norm, nn.BatchNorm1d) and _channels_second(node))
-    if once and fits and isinstance(norm, _NORMS) and norm.running_mean is not None:
+    # a class of its own may do more than normalize, and a norm that is called again is needed
+    fits = type(norm) is nn.BatchNorm2d or (type(norm) is nn.BatchNorm1d and _channels_second(node))
+    if once and fits and norm is not None and norm.running_mean is not None and _called_once(users[0]):
         return name, ""
     return "", "the batch norm behind it cannot be folded into it"
+
+
+def _called_once(norm: Node) -> bool:
+    statistics: Any = norm.args[3]
+    return len(statistics.users) == 1
 
 
 def _intensity(node: Node) -> float:

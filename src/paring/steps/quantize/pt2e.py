@@ -10,7 +10,8 @@ with quiet():
         ObserverBase,
         PerChannelMinMaxObserver,
     )
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.prepare import prepare
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
     from torchao.quantization.pt2e.quantizer import (
         FixedQParamsQuantizationSpec,
         QuantizationAnnotation,
@@ -19,8 +20,7 @@ with quiet():
         SharedQuantizationSpec,
     )
     from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
-    from torchao.quantization.pt2e.utils import _fuse_conv_bn_ as fuse_conv_bn
-    from torchao.quantization.pt2e.utils import _fuse_linear_bn_ as fuse_linear_bn
+    from torchao.quantization.pt2e.utils import _get_node_name_to_scope as scopes
 
 __all__ = [
     "Q_ANNOTATION_KEY",
@@ -35,7 +35,6 @@ __all__ = [
     "Quantizer",
     "SharedQuantizationSpec",
     "convert_pt2e",
-    "fuse_conv_bn",
-    "fuse_linear_bn",
-    "prepare_pt2e",
+    "prepare",
+    "scopes",
 ]

@@ -200,7 +200,7 @@ def quantizable(model: Model) -> dict[str, str | None]:
     if model.quantized:
         return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
     annotator = fixed.annotator(Scheme())
-    graph.prepare(graph.capture(model), annotator)
+    graph.prepare(graph.fold(graph.capture(model)), annotator)
     return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
 
 

@@ -15,10 +15,11 @@ from torch.fx import Graph, GraphModule, Node
 
 from paring.core.errors import ParingError
 from paring.steps.quantize import graph
-from paring.steps.quantize.annotate import WEIGHTED
 from paring.steps.quantize.aware.lsq import LearnedActivation, LearnedWeight
 from paring.steps.quantize.aware.plain import ExtremeWeight, MovingActivation
 from paring.steps.quantize.aware.rounding import Activation, Fixed, Weight, rounded_weight
+from paring.steps.quantize.nodes import attribute
+from paring.steps.quantize.norms import taken
 from paring.steps.quantize.observers import KnownScales
 from paring.steps.quantize.pt2e import FixedQParamsObserver
 
@@ -56,22 +57,24 @@ class Norm:
 
 
 def norms(captured: GraphModule) -> dict[str, Norm]:
-    """Path of a layer's weight -> the batch norm that follows it, of a graph that is not folded yet."""
+    """Path of a layer's weight -> the batch norm that it alone takes up, of a graph that is not folded yet.
+
+    Of two norms in a row neither is kept alive.
+    """
 
     def tensor(node: Node | None) -> Any:
-        return None if node is None else graph.attribute(captured, node)
+        return None if node is None else attribute(captured, node)
 
     found: dict[str, Norm] = {}
     for node in captured.graph.nodes:
-        if node.target is not torch.ops.aten.batch_norm.default or node.args[0].target not in WEIGHTED:
+        if taken(node) != [node] or any(after.target is node.target for after in node.users):
             continue
         _, gamma, beta, mean, variance, _, momentum, epsilon, *_ = node.args
         _, weight, *bias = node.args[0].args
-        if weight.op == "get_attr":
-            found[str(weight.target)] = Norm(
-                node.name, tensor(weight), tensor(bias[0] if bias else None), tensor(gamma), tensor(beta),
-                tensor(mean), tensor(variance), momentum, epsilon,
-            )  # fmt: skip
+        found[str(weight.target)] = Norm(
+            node.name, tensor(weight), tensor(bias[0] if bias else None), tensor(gamma), tensor(beta),
+            tensor(mean), tensor(variance), momentum, epsilon,
+        )  # fmt: skip
     return found
 
 
@@ -193,7 +196,7 @@ def trainable(prepared: GraphModule, norms: dict[str, Norm], method: Method, lea
         if node.op == "get_attr" and not node.users:  # of a layer, which has its own
             new.erase_node(node)
         elif node.op == "get_attr":
-            tensor = graph.attribute(prepared, node)
+            tensor = attribute(prepared, node)
             stored = isinstance(tensor, nn.Parameter)
             parts[str(node.target)] = _own(tensor, str(node.target) in learned) if stored else tensor.clone()
     return GraphModule(parts, new).eval()
