@@ -48,7 +48,8 @@ def quantized(
 
     Args:
         model: that the step was given.
-        prepared: its graph with an observer, or known scales, at every tensor that becomes an integer.
+        prepared: its graph with known scales at every tensor that becomes an integer; they are widened where a kernel
+            could not count with them.
         scheme: what it was prepared with.
         marks: likewise.
         name: of the step.
@@ -60,7 +61,9 @@ def quantized(
         ParingError: no layer could be quantized.
     """
     from paring.steps.quantize import graph
+    from paring.steps.quantize.widen import widen
 
+    told += widen(prepared)
     scales, activations = graph.per_tensor_scales(prepared), len(graph.observers(prepared))
     converted = graph.convert(prepared)
     weights = graph.weight_scales(converted)

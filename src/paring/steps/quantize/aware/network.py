@@ -228,11 +228,13 @@ def put_back(network: nn.Module, prepared: GraphModule) -> None:
         for name, parameter in network.named_parameters():
             if name in stored:
                 stored[name].copy_(parameter)
+    known_of: dict[Activation, KnownScales] = {}  # one may stand under several names
     for name, part in network.named_modules(remove_duplicate=False):
         if isinstance(part, Activation):
-            known = prepared.get_submodule(name)
-            scale, zero_point = (one.detach().reshape(1) for one in part.grid())
-            setattr(prepared, name, KnownScales(known, scale.clone(), zero_point.int()))
+            if part not in known_of:
+                scale, zero_point = (one.detach().reshape(1) for one in part.grid())
+                known_of[part] = KnownScales(prepared.get_submodule(name), scale.clone(), zero_point.int())
+            setattr(prepared, name, known_of[part])
 
 
 def _layer(
