@@ -35,12 +35,18 @@ IN_LITERT = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "
              "DenseNet121", "InceptionV3", "Xception", "NASNetMobile", "ConvNeXtTiny", "VGG16")  # fmt: skip
 
 
-def randomized(name: str) -> Any:
-    """The architecture, with weights of unit gain and batch-norm statistics away from zero and one."""
+def randomized(name: str, side: int | None = None) -> Any:
+    """The architecture, with weights of unit gain and batch-norm statistics away from zero and one.
+
+    Args:
+        name: in keras.applications.
+        side: of its pictures; its own where it is left out.
+    """
     import keras
     import numpy as np
 
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    size = {} if side is None else {"input_shape": (side, side, 3)}
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None, **size)
     chance = np.random.default_rng(0)
     for weight in model.weights:
         shape, kind = tuple(weight.shape), weight.path.rpartition("/")[2]
