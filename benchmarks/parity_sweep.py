@@ -21,6 +21,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -225,17 +228,24 @@ def sources() -> str:
 
 
 def tried(door: str, name: str, targets: Sequence[str], limit: float) -> list[dict[str, object]]:
-    """The rows of one network, from a process of its own; what it did not come to within the limit is told."""
-    command = [sys.executable, __file__, door, "--only", name, "--targets", *targets]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            out, err = process.communicate(timeout=limit)
-            ended, reason = "traceback", (err.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, _ = process.communicate()
+    """The rows of one network, from a process of its own; what it did not come to within the limit is told.
+
+    The process is a fork of this one, which has imported what takes a minute and has run nothing.
+    """
+    imported()
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        child = get_context("fork").Process(target=_alone, args=(door, name, targets, out, err))
+        child.start()
+        child.join(limit)
+        ended, reason = "traceback", f"ended with {child.exitcode}"
+        if child.is_alive():
+            child.kill()
+            child.join()
             ended, reason = "limit", f"not done within {limit:.0f} s"
-    rows = [json.loads(line) for line in out.splitlines() if line.startswith('{"network"')]
+        rows = [json.loads(line) for line in out.read_text().splitlines() if line.startswith('{"network"')]
+        if ended == "traceback":
+            reason = (err.read_text(errors="replace").strip().splitlines() or [reason])[-1]
     known = {(row["step"], row["target"]) for row in rows}
     for step in STEPS:
         for target in targets:
@@ -247,6 +257,23 @@ def tried(door: str, name: str, targets: Sequence[str], limit: float) -> list[di
     return rows
 
 
+@cache
+def imported() -> None:
+    """Imports what every network needs, and runs none of it: threads would not come along into a fork."""
+    for module in ("paring.steps.quantize.static", "paring.steps.prune.channels", "paring.load.huggingface.door"):
+        import_module(module)
+    for target in ("litert", "onnxruntime"):
+        import_module(f"paring.targets.{target}.export")
+    import_module("keras")
+
+
+def _alone(door: str, name: str, targets: Sequence[str], out: Path, err: Path) -> None:
+    for path, number in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+    Trial(door, name, targets).run()
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Writes `results/parity_sweep.csv`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -255,11 +282,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["litert", "onnxruntime"])
     parser.add_argument("--limit", type=float, default=600, help="seconds for one network")
     parser.add_argument("--until", help="HH:MM: no network is begun after it")
-    parser.add_argument("--only", help="one network; prints its rows as JSON")
     given = parser.parse_args()
-    if given.only:
-        Trial(given.door, given.only, given.targets).run()
-        return
     from table import RESULTS, write
 
     path, now = RESULTS / f"{TABLE}.csv", sources()

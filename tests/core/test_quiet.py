@@ -40,3 +40,14 @@ def test_what_c_keeps_in_its_own_buffer_does_not_come_out_later() -> None:
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run([sys.executable, "-c", code], env=buffered, capture_output=True, text=True, check=True)
     assert done.stdout == "before\nafter\n"
+
+
+def test_a_logger_made_meanwhile_tells_the_terminal_later(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        handler = logging.StreamHandler()
+        handler.flush = sys.stderr.flush
+    try:
+        handler.emit(logging.makeLogRecord({"msg": "after"}))
+    finally:
+        handler.close()
+    assert capfd.readouterr().err == "after\n"

@@ -39,12 +39,21 @@ def quiet() -> Iterator[Callable[[], str]]:
             with redirect_stdout(text), redirect_stderr(text):
                 yield said
         finally:
+            _handed_back(text)
             text.detach()
             _flush()
             for fd, copy in kept:
                 os.dup2(copy, fd)
                 os.close(copy)
             logging.disable(level)
+
+
+def _handed_back(text: io.TextIOWrapper) -> None:
+    """Gives the terminal to handlers of loggers that a library made meanwhile: later they would write to nothing."""
+    for handler in [known() for known in logging._handlerList]:  # type: ignore[attr-defined]
+        if isinstance(handler, logging.StreamHandler) and handler.stream is text:
+            vars(handler).pop("flush", None)  # transformers puts the stream's own in its place
+            handler.setStream(sys.stderr)
 
 
 def _flush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from paring.load.huggingface.modules import Encoder, ImageClassifier, TextClassi
 with quiet():
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification
 
+logging.getLogger("transformers").setLevel(logging.ERROR)  # it tells of every default that a forward pass takes
 _LENGTH = 128  # tokens, where nothing says otherwise
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}  # count from the padding id on
 
