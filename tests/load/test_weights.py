@@ -90,3 +90,23 @@ def test_tensors_of_every_layout_and_type_come_back(tmp_path: Path) -> None:
     assert all(
         torch.equal(again[name], tensor) and again[name].dtype == tensor.dtype for name, tensor in tensors.items()
     )
+
+
+class Versioned(torch.nn.Linear):
+    """Reads the version of its state, as some networks of torchvision do."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *others):
+        if local_metadata.get("version") != self._version:
+            raise ValueError("unknown version")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+
+def test_a_class_that_reads_the_version_of_its_state_gets_it(tmp_path: Path) -> None:
+    layers = torch.nn.Sequential(Versioned(2, 3))
+    path = tmp_path / "w.safetensors"
+    weights.write(layers.state_dict(), path)
+    found = torch.nn.Sequential(Versioned(2, 3))
+    weights.put(weights.read(path), found, path)
+    assert torch.equal(found[0].weight, layers[0].weight)

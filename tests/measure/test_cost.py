@@ -54,6 +54,23 @@ def test_multiply_accumulates_by_hand(module, shape, expected):
     assert macs(model(module, shape)) == expected
 
 
+class Queries(nn.Module):
+    """Learned queries go into a layer as they are, and into another as a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.layer = nn.Parameter(torch.randn(5, 4)), nn.Linear(4, 8)
+
+    def forward(self, x):
+        return x @ (self.layer(self.queries) + self.layer(self.queries[:1])).mT
+
+
+def test_parameters_that_enter_a_layer():
+    found = model(Queries(), (3, 8))
+    assert macs(found) == 6 * 4 * 8 + 3 * 8 * 5
+    assert sum(layer.macs for layer in per_layer(found)) == macs(found)
+
+
 def test_attention():
     heads, queries, keys, width, depth = 2, 5, 7, 8, 4
     attention = Function(functional.scaled_dot_product_attention)

@@ -95,7 +95,8 @@ def put(tensors: Mapping[str, Tensor], module: nn.Module, where: Path) -> None:
         raise ParingError(
             "; ".join(problems), str(where), "name the model and the arguments that these weights were made with"
         )
-    module.load_state_dict(dict(tensors))
+    own.update(tensors)  # as its own state it has the versions, which some classes ask for
+    module.load_state_dict(own)
 
 
 def _unwrapped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

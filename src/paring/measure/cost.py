@@ -168,10 +168,22 @@ def _counting() -> Iterator[FlopCounterMode]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it hides a whole transformer layer in one operator
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_MISSING) as counter:
+        counter = FlopCounterMode(display=False, custom_mapping=_MISSING)
+        counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+        with torch.no_grad(), counter:
             yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _NoModules:
+    """In the place of torch's tracker of modules, which wants gradients of parameters that layers are given."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def _macs_so_far(counter: FlopCounterMode) -> int:

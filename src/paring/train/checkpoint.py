@@ -80,7 +80,11 @@ class Checkpoint:
         if tree is None:
             return None
         for name, part in parts.items():
-            part.load_state_dict(_with_numbers(tree["parts"][name]))
+            state = part.state_dict()
+            state.update(
+                _with_numbers(tree["parts"][name])
+            )  # a module's own state has the versions, which some ask for
+            part.load_state_dict(state)
         self._set_chance(tree["chance"])
         history = [Epoch(**epoch) for epoch in tree["position"]["history"]]
         return Position(**{**tree["position"], "history": history}), tree["best"]

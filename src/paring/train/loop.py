@@ -291,7 +291,9 @@ class _Training:
 
     def _fitted(self) -> Fitted:
         if self.best is not None:
-            self.subject.load_state_dict(self.best)
+            state = self.subject.state_dict()
+            state.update(self.best)  # as its own state it has the versions, which some classes ask for
+            self.subject.load_state_dict(state)
         self._synchronize()
         module = self.subject.cpu()
         lay_out(module, torch.contiguous_format)
