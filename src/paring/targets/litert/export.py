@@ -12,7 +12,7 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import scales, zeros
-from paring.targets.litert import codes, contents, flatbuffer, means, pads, wide
+from paring.targets.litert import codes, contents, converter, flatbuffer, means, pads, wide
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -69,25 +69,18 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
 
 def _convert(model: Model, module: nn.Module, options: ExportOptions) -> bytes:
-    with quiet():
-        import litert_torch
-        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
-        from litert_torch.quantize.quant_config import QuantConfig
-
     images = [i for i, spec in enumerate(model.inputs) if spec.layout == "NCHW"]
     inputs = list(samples(model.inputs))
     if options.layout == "NHWC" and images:
+        with quiet():
+            import litert_torch
         module = litert_torch.to_channel_last_io(module, args=images)
         module.training = False
         for i in images:
             inputs[i] = inputs[i].permute(0, 2, 3, 1).contiguous()
-    # without a configuration the converter drops the scales in silence
-    static = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
-    quantized = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static)) if model.quantized else None
     try:
         with quiet() as said:
-            converted = litert_torch.convert(module, tuple(inputs), quant_config=quantized)
-            return bytes(converted.model_content())
+            return converter.convert(module, tuple(inputs), quantized=model.quantized)
     except Exception as error:  # the converter raises many kinds, MLIR's among them
         found = problems(model)
         if found:
