@@ -7,6 +7,7 @@ from pathlib import Path
 import paring
 from paring import report
 from paring.compression import Compression, Export, State, operators_in
+from paring.core import artifact
 from paring.core.errors import MissingExtra
 from paring.core.record import Record
 from paring.core.step import Phase, Progress
@@ -19,6 +20,7 @@ from paring.recipes.recipe import Recipe
 from paring.report.document import Report, Requirement, Stage
 from paring.steps import STEPS
 
+_HARDLY = 0.95  # of the float file's size
 _NAMED = 5  # operators in float that a note names
 _BESIDE = {".h", ".cc", ".tflite", ".log"}  # of what a target writes beside its file
 
@@ -47,6 +49,7 @@ def document(
             *_absent(work, budgets, records),
             *_in_float(exports),
             *_on_processor(exports),
+            *larger(exports),
             *told(work.task),
         ),
     )
@@ -145,6 +148,22 @@ def _in_float(exports: Sequence[Export]) -> Iterator[str]:
             named = ", ".join(f"{kind} ({tensor})" for kind, tensor in held["in_float"][:_NAMED])
             more = len(held["in_float"]) - _NAMED
             yield f"{export.target.name} computes in float: {named}{f' and {more} more' if more > 0 else ''}."
+
+
+def larger(exports: Sequence[Export]) -> Iterator[str]:
+    """Quantized results whose files are hardly smaller than the float file, in words."""
+    floats = {one.target.name: one for one in exports if one.state.name == "baseline"}
+    for export in exports:
+        held, before = operators_in(export.done.path), floats.get(export.target.name)
+        if not export.stage.startswith("artifact:") or not held["quantized"] or before is None:
+            continue
+        own, other = artifact.size(export.file), artifact.size(before.file)
+        if own > _HARDLY * other:
+            count = sum(held["quantized"].values()) + len(held["in_float"])
+            yield (
+                f"The quantized {export.target.name} file takes {own} bytes, the float one {other}: what describes its "
+                f"{count} operators outweighs what the weights save."
+            )
 
 
 def _on_processor(exports: Sequence[Export]) -> Iterator[str]:

@@ -46,7 +46,7 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
     """Shows the observers `samples` samples of the calibration split.
 
     Returns:
-        What the user should know of the samples: too few of them, or none that differ. Else nothing.
+        What the user should know of the samples: too few of them, none that differ, or none of a class. Else nothing.
 
     Raises:
         ParingError: the data do not fit the model, or a tensor holds NaN or infinite values; the layer is named.
@@ -54,8 +54,9 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
     import torch
 
     from paring.steps.quantize import graph
+    from paring.steps.quantize.hints import unseen
 
-    seen, halfway = 0, None
+    seen, halfway, targets = 0, None, []
     with torch.inference_mode(), context.progress.bar("calibrate", samples) as advance:
         for batch in context.task.batches("calibration", min(32, max(1, samples // 2)), limit=samples):
             if halfway is None and seen and 2 * seen >= samples:
@@ -63,9 +64,11 @@ def calibrate(prepared: "GraphModule", model: Model, samples: int, context: Cont
                 halfway = _ranges(prepared)
             prepared(*fed(model, batch, where))
             seen += len(batch.targets)
+            targets.append(batch.targets)
             advance(len(batch.targets), "")
     _refuse_infinite(prepared, where)
-    told = _warning(prepared, graph.observers(prepared), halfway, seen)
+    warnings = _warning(prepared, graph.observers(prepared), halfway, seen), unseen(context.task.labels, targets)
+    told = "; ".join(filter(None, warnings))
     if told:
         context.progress.note(f"{where}: {told}")
     return told

@@ -170,7 +170,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     Raises:
         ParingError: as `QuantizeStatic.apply`.
     """
-    from paring.steps.quantize import fixed, graph
+    from paring.steps.quantize import fixed, graph, hints
     from paring.steps.quantize.annotate import choosable
     from paring.steps.quantize.calibrate import calibrate
     from paring.steps.quantize.repairs import Repairs
@@ -185,11 +185,11 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     prepared = graph.prepare(folded, marks)
     graph.fix_weights(prepared)
     warning = calibrate(prepared, model, ranges.samples, context, name)
+    advice = hints.told(prepared, config.symmetric)
     graph.fix_activations(prepared)
     repairs.after(prepared)
-    told = (
-        f", calibrated on {ranges.samples} samples ({ranges.method}){warning and f'; {warning}'}{repairs.told}{slower}"
-    )
+    samples = f", calibrated on {ranges.samples} samples ({ranges.method})"
+    told = f"{samples}{warning and f'; {warning}'}{repairs.told}{slower}{advice}"
     return Scaled(model, config, prepared, scheme, marks, told)
 
 
