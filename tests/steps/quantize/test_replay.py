@@ -38,6 +38,19 @@ class Shared(nn.Module):
         return tuple(found)
 
 
+class Joined(nn.Module):
+    """Ranges that differ widely, joined in float."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.far, self.near = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 3, 1)
+        self.far.weight.data *= 500
+
+    def forward(self, image: Tensor) -> Tensor:
+        h = self.stem(image).relu()
+        return torch.cat([self.far(h), self.near(h).sigmoid()], 1)
+
+
 def loaded(module: nn.Module) -> Model:
     return probe.model(module.eval(), Source("test"), (TensorSpec.of("image", SHAPE),))
 
@@ -47,7 +60,7 @@ def quantized(model: Model, x: Tensor, folder: Path, **options: Any) -> Model:
     return QuantizeStatic().apply(model, config, Context(Images(x), Limits(EVERY, EVERY), 0, model, folder))
 
 
-@pytest.mark.parametrize("make", [Shared])
+@pytest.mark.parametrize("make", [Shared, Joined])
 def test_replay(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)
     x = torch.randn(16, *SHAPE)

@@ -6,7 +6,7 @@ of their input on; softmax, sigmoid and tanh have a fixed output scale. What no 
 returned with the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -106,6 +106,13 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
         self.specs = specs
         self.skipped: list[Skipped] = []
         self.layers: list[str] = []
+        self.apart: frozenset[str] = frozenset()
+
+    def keep_apart(self, nodes: Iterable[str]) -> None:
+        """From now on leaves these nodes in float, as their ranges differ too much for one scale; begins anew."""
+        self.apart = frozenset(nodes)
+        self.skipped.clear()
+        self.layers.clear()
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Puts an annotation on every node that a rule names."""
@@ -120,6 +127,8 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
                 self.skipped.append(Skipped(name, f"{node.target} of a mask, whose numbers are too large for codes"))
                 if node.target in MASKING | MOVED:
                     masked.add(node)
+            elif node.name in self.apart:
+                self.skipped.append(Skipped(name, f"{node.target} of ranges that differ too much for one scale"))
             elif specs is None:
                 self.skipped.append(Skipped(name, "kept in float, as the recipe asks"))
             else:

@@ -82,7 +82,12 @@ def quantized(
             f"{counted}, {activations} activation tensors{told}",
             tuple(dict.fromkeys(marks.skipped)),
         ),
-        edits=(Edit(EDIT, {"scheme": scheme.as_json(), "biases": biases, "scales": scales}),),
+        edits=(
+            Edit(
+                EDIT,
+                {"scheme": scheme.as_json(), "biases": biases, "scales": scales, "apart": sorted(marks.apart)},
+            ),
+        ),
         invariants=tuple(Invariant("scale", layer, channels) for layer, channels in weights.items()),
     )
 
@@ -148,7 +153,9 @@ def _prepared(model: Model, data: Mapping[str, Json]) -> "GraphModule":
     from paring.steps.quantize import graph
 
     folded = graph.fold(graph.capture(model), biases=data["biases"])
-    prepared = graph.prepare(folded, annotator(Scheme.from_json(data["scheme"])))
+    marks = annotator(Scheme.from_json(data["scheme"]))
+    marks.keep_apart(data.get("apart", ()))
+    prepared = graph.prepare(folded, marks)
     graph.set_per_tensor_scales(prepared, data["scales"])
     return prepared
 

@@ -59,7 +59,7 @@ class QuantizeAware:
         """
         from paring.steps.quantize import fixed, graph
         from paring.steps.quantize.aware import network
-        from paring.steps.quantize.calibrate import calibrate
+        from paring.steps.quantize.joins import calibrated
         from paring.train.distillation.distillation import taught
         from paring.train.evaluate import evaluate
         from paring.train.history import told
@@ -75,10 +75,8 @@ class QuantizeAware:
         learned |= {name for name, _ in folded.named_parameters() if name not in there}  # of a batch norm by itself
         scheme = scheme_of(config, folded, self.name)
         marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)
-        prepared = graph.prepare(folded, marks)
+        prepared, _ = calibrated(folded, marks, model, config.calibration.samples, context, self.name)
         fixed.refuse_float(model, marks.layers, marks, self.name)
-        graph.fix_weights(prepared)
-        calibrate(prepared, model, config.calibration.samples, context, self.name)
 
         rounding = network.trainable(prepared, norms, config.method, learned)
         frozen_from = config.freeze_batch_norm * config.length(context.task.size("train") // config.batch_size)

@@ -172,7 +172,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     """
     from paring.steps.quantize import fixed, graph, hints
     from paring.steps.quantize.annotate import choosable
-    from paring.steps.quantize.calibrate import calibrate
+    from paring.steps.quantize.joins import calibrated
     from paring.steps.quantize.repairs import Repairs
 
     ranges, name = config.calibration, QuantizeStatic.name
@@ -182,9 +182,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     repairs = Repairs(config.repairs, model, ranges.samples, context)
     repairs.before(folded)
     marks = fixed.annotator(scheme, ranges.method, ranges.weights, ranges.percentile)
-    prepared = graph.prepare(folded, marks)
-    graph.fix_weights(prepared)
-    warning = calibrate(prepared, model, ranges.samples, context, name)
+    prepared, warning = calibrated(folded, marks, model, ranges.samples, context, name)
     advice = hints.told(prepared, config.symmetric)
     graph.fix_activations(prepared)
     repairs.after(prepared)

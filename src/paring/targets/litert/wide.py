@@ -1,4 +1,4 @@
-"""Activations of sixteen bits: what the converter does not know of them.
+"""Activations of sixteen bits, and scales that are to stay apart: what the converter does not know of them.
 
 Products of int8 weights and int16 activations are summed in 64 bits, and the bias with them, as the kernels want
 (LiteRT's quantization specification); the converter writes biases of 32 bits. And where one layer gives int8 and the
@@ -49,7 +49,8 @@ _KERNELS = {
 def parted(module: nn.Module) -> nn.Module:
     """The network with marks in it, which `joined` takes out of the file again.
 
-    A mark parts codes of one scale from codes of another, and codes from what has no kernel for int16.
+    A mark parts codes of one scale from codes of another, and codes from what has no kernel for int16, or joins in
+    float.
 
     Args:
         module: quantized, or not a graph; it is not changed, and its tensors are shared.
@@ -77,6 +78,9 @@ def parted(module: nn.Module) -> nn.Module:
 def _apart(module: GraphModule) -> Iterator[tuple[Node, Node]]:
     """Pairs of a node and of one that reads it, with a mark to go between them."""
     for node in module.graph.nodes:
+        if _joins_apart(node):
+            yield from ((one, node) for one in node.all_input_nodes if one.target is _DEQUANTIZE)
+            continue
         for source in node.all_input_nodes:
             if not (_wide(source) or _wide(node)):
                 continue
@@ -86,6 +90,14 @@ def _apart(module: GraphModule) -> Iterator[tuple[Node, Node]]:
                     yield source, node
             elif (decodes and _lacks(node)) or (encodes and _lacks(source)):
                 yield source, node
+
+
+def _joins_apart(node: Node) -> bool:
+    """Whether a join in float has codes of several scales before it, all of which the converter gives the first one."""
+    if node.target not in (_aten.cat.default, _aten.maximum.default, _aten.minimum.default):
+        return False
+    scales = {one.args[1:3] if one.target is _DEQUANTIZE else None for one in node.all_input_nodes}
+    return len(scales) > 1
 
 
 def _wide(node: Node) -> bool:
