@@ -16,6 +16,7 @@ from paring.core.rundir import Done, RunDirectory, key
 from paring.core.step import Context, Named, Progress, Step, StepConfig
 from paring.core.target import (
     Accompanies,
+    Array,
     Describes,
     Estimates,
     ExportOptions,
@@ -35,9 +36,11 @@ from paring.reaching import Place
 from paring.recipes.quantity import budget
 from paring.recipes.recipe import Recipe
 from paring.steps import keep_invariants
-from paring.targets import is_artifact, of_file
+from paring.targets import is_artifact, of_file, parity
 
 OPERATORS = "operators.json"
+PROOF = "parity.json"
+_PROVED_ON = 4  # calibration samples that a file is compared on
 _HELD = "invariants"  # among the notes of a saved model: what was looked at, and holds
 
 
@@ -250,7 +253,10 @@ class Compression:
 
         def make(folder: Path) -> None:
             self.progress.note(f"export {name} …")
-            target.export(state.model(), folder / file, options)
+            with parity.watched(self._some_samples()) as watch:
+                target.export(state.model(), folder / file, options)
+            proofs = [{"text": str(proof), **proof.as_json()} for proof in watch.proofs]
+            (folder / PROOF).write_text(json.dumps(proofs, indent=1) + "\n", encoding="utf-8")
             if isinstance(target, Describes):
                 held = target.describe(folder / file)
                 operators = {
@@ -265,6 +271,12 @@ class Compression:
 
         done = self.run.once(f"artifacts/{name}", this, make)
         return Export(stage, state, target, done.path / file, this, done)
+
+    def _some_samples(self) -> dict[str, Array]:
+        """A few calibration samples, by the inputs' names."""
+        for batch in self.task.batches("calibration", _PROVED_ON, limit=_PROVED_ON):
+            return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+        return {}
 
     def _kept(self, name: str, this: str, take: Callable[[], list[Record]]) -> list[Record]:
         done = self.run.once(f"records/{name}", this, lambda folder: measurements.write(take(), folder))
@@ -307,6 +319,13 @@ def operators_in(folder: Path) -> Json:
     """
     file, nothing = folder / OPERATORS, dict[str, Json](quantized={}, in_float=[], on_processor=[])
     return nothing | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+
+
+def proofs_in(folder: Path) -> list[Json]:
+    """What is known of the answers of an exported file: its proofs as data, each with a `text`."""
+    file = folder / PROOF
+    found: list[Json] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return found
 
 
 def _later(made: Sequence[Model], folder: Path) -> Callable[[], Model]:

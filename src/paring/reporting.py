@@ -6,7 +6,7 @@ from pathlib import Path
 
 import paring
 from paring import report
-from paring.compression import Compression, Export, State, operators_in
+from paring.compression import Compression, Export, State, operators_in, proofs_in
 from paring.core import artifact
 from paring.core.errors import MissingExtra
 from paring.core.record import Record
@@ -89,11 +89,16 @@ def _files(exports: Sequence[Export], run: Path) -> Iterator[Stage]:
             yield Stage(
                 name=export.stage,
                 title=f"{export.target.name} file",
-                changed=f"{export.state.name} exported to {export.file.name}",
+                changed="; ".join([f"{export.state.name} exported to {export.file.name}", *_proved(export)]),
                 seconds=export.done.seconds,
                 cached=export.done.cached,
                 files=_in(export.done.path, export.target.suffix, run),
             )
+
+
+def _proved(export: Export) -> list[str]:
+    """What is known of the file's answers, in words."""
+    return [str(proof["text"]) for proof in proofs_in(export.done.path)]
 
 
 def _in(folder: Path, suffix: str, run: Path) -> tuple[str, ...]:

@@ -304,6 +304,14 @@ def remarks(target: Target) -> tuple[Problem, ...]:
 
 
 @runtime_checkable
+class References(Protocol):
+    """What a target may offer besides: to run a file without what makes it fast, so that a fault can be told."""
+
+    def reference(self, artifact: Path) -> Runner:
+        """The file in the runtime's plain kernels. Raises ParingError on a file that the runtime refuses."""
+
+
+@runtime_checkable
 class Traces(Protocol):
     """What a target may offer besides: to tell what each quantized layer gives in the runtime."""
 

@@ -10,8 +10,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
-from paring.targets.coreml import CoreMLOptions, package
+from paring.targets import parity, scales, zeros
+from paring.targets.coreml import CoreML, CoreMLOptions, package
 from paring.targets.coreml.check import problems
 from paring.targets.coreml.library import ct
 from paring.targets.coreml.translate import program_of, system_of, translated
@@ -53,6 +53,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         zeros.require(model, stored, _WHERE)
         with atomic.directory(path) as temporary:
             shutil.copytree(made, temporary, dirs_exist_ok=True)
+            parity.require(CoreML(), model, temporary, options)
     return path
 
 

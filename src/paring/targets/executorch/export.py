@@ -13,8 +13,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
-from paring.targets.executorch import program
+from paring.targets import parity, scales, zeros
+from paring.targets.executorch import ExecuTorch, program
 from paring.targets.executorch.check import kernel, lower, problems, without_kernel
 from paring.targets.traced import first_line, layer_of
 
@@ -46,6 +46,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     zeros.require(model, stored, "export to executorch")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
+        parity.require(ExecuTorch(), model, temporary, options)
     return path
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from paring.core import atomic
 from paring.core.errors import MissingExtra, ParingError
 from paring.core.model import Model
-from paring.core.target import ExportOptions, Limits, Problem
+from paring.core.target import ExportOptions, Limits, Problem, Runner, Target, why_not_run
 
 if TYPE_CHECKING:
     from paring.targets.int8.operators import Operator
@@ -66,7 +66,9 @@ class Int8Target(ABC):
             raise ParingError(f"{self.name} takes int8 codes, channels last", where, "leave `io` and `layout` out")
         refuse_float(model, self.name, where)
         self._require()
+        from paring.targets import parity
         from paring.targets.int8.look import file_of, look
+        from paring.targets.litert import LiteRT
 
         content = file_of(model)
         missing = [one for one in self.judge(look(model).operators) if one.severity == "refuses"]
@@ -74,6 +76,9 @@ class Int8Target(ABC):
             raise ParingError("; ".join(f"{one.where}: {one.problem}" for one in missing), where, missing[0].remedy)
         made = self.made(content, options)
         with atomic.write(path) as temporary:
+            temporary.write_bytes(content)  # before it is compiled for what is not here
+            proves: Target = self if why_not_run(self) is None else LiteRT()
+            parity.require(proves, model, temporary, options)
             temporary.write_bytes(made)
         return path
 
@@ -84,6 +89,10 @@ class Int8Target(ABC):
             version(self.package)
         except PackageNotFoundError as error:
             raise MissingExtra.of(self.package, self.name, f"target {self.name}") from error
+
+    @abstractmethod
+    def open(self, artifact: Path, threads: int = 1) -> Runner:
+        """Loads a file into the runtime."""
 
     @abstractmethod
     def judge(self, operators: "Sequence[Operator]") -> Sequence[Problem]:

@@ -71,6 +71,14 @@ class LiteRT:
 
         return LiteRTRunner(artifact, threads)
 
+    def reference(self, artifact: Path) -> Runner:
+        """Loads a `.tflite` with LiteRT's reference kernels, which are slow and plain."""
+        from ai_edge_litert.interpreter import OpResolverType
+
+        from paring.targets.litert.runner import LiteRTRunner
+
+        return LiteRTRunner(artifact, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+
     def trace(self, artifact: Path, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What each quantized layer gives; see `paring.targets.litert.trace.trace`."""
         from paring.targets.litert.trace import trace

@@ -11,8 +11,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
-from paring.targets.litert import codes, contents, converter, flatbuffer, means, pads, wide
+from paring.targets import parity, scales, zeros
+from paring.targets.litert import LiteRT, codes, contents, converter, flatbuffer, means, pads, wide
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -24,7 +24,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
 
     Raises:
         ParingError: LiteRT cannot hold the model, `io: int8` for a float model, the converter failed, what was
-            quantized came out float, zeros were lost, or the disk is full. Nothing is written then.
+            quantized came out float, zeros were lost, its answers are not the model's, or the disk is full. Nothing is
+            written then.
     """
     if options.io == "int8" and not model.quantized:
         raise ParingError(
@@ -65,6 +66,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     zeros.require(model, stored, "export to litert")
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
+        parity.require(LiteRT(), model, temporary, options)
     return path
 
 

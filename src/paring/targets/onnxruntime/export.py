@@ -12,8 +12,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
-from paring.targets.onnxruntime import ends, file, rewrite
+from paring.targets import parity, scales, zeros
+from paring.targets.onnxruntime import ONNXRuntime, ends, file, rewrite
 from paring.targets.onnxruntime.check import problems
 from paring.targets.onnxruntime.session import session
 from paring.targets.traced import samples
@@ -43,6 +43,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     zeros.require(model, file.stored(content), _WHERE)
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
+        parity.require(ONNXRuntime(), model, temporary, options)
     return path
 
 

@@ -14,10 +14,10 @@ from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
+from paring.targets import parity, scales, zeros
 from paring.targets.onnxruntime import integers, rewrite
 from paring.targets.onnxruntime.export import written
-from paring.targets.openvino import codes, plugin
+from paring.targets.openvino import OpenVINO, codes, plugin
 from paring.targets.openvino.check import problems
 from paring.targets.openvino.contents import tensors
 from paring.targets.openvino.library import PartialShape, apply_moc_transformations, openvino, opset
@@ -47,6 +47,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     zeros.require(model, stored, _WHERE)
     with atomic.directory(path) as folder:
         openvino.save_model(graph, folder / plugin.GRAPH, compress_to_fp16=False)
+        parity.require(OpenVINO(), model, folder, options)
     return path
 
 

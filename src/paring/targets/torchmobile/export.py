@@ -13,8 +13,8 @@ from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
-from paring.targets import scales, zeros
-from paring.targets.torchmobile import TorchMobileOptions, graph, script
+from paring.targets import parity, scales, zeros
+from paring.targets.torchmobile import TorchMobile, TorchMobileOptions, graph, script
 from paring.targets.torchmobile.check import problems
 from paring.targets.torchmobile.contents import contents_of
 from paring.targets.traced import first_line, samples
@@ -55,6 +55,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         content = script.written(_optimized(made), metadata)
     with atomic.write(path) as temporary:
         temporary.write_bytes(content)
+        parity.require(TorchMobile(), model, temporary, options)
     return path
 
 
