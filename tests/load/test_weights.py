@@ -110,3 +110,13 @@ def test_a_class_that_reads_the_version_of_its_state_gets_it(tmp_path: Path) -> 
     found = torch.nn.Sequential(Versioned(2, 3))
     weights.put(weights.read(path), found, path)
     assert torch.equal(found[0].weight, layers[0].weight)
+
+
+@pytest.mark.parametrize("tensor", [torch.rand(3, 1).expand(3, 4), torch.rand(6).as_strided((3, 4), (1, 1))])
+def test_tensors_that_share_memory_with_themselves_can_be_filled(tensor: torch.Tensor, tmp_path: Path) -> None:
+    module = nn.Linear(4, 3)
+    module.register_buffer("stored", tensor)
+    before = {name: one.clone() for name, one in module.state_dict().items()}
+    weights.write(module.state_dict(), tmp_path / "w.safetensors")
+    weights.put(weights.read(tmp_path / "w.safetensors"), module, tmp_path)
+    assert all(torch.equal(one, before[name]) for name, one in module.state_dict().items())

@@ -95,6 +95,9 @@ def put(tensors: Mapping[str, Tensor], module: nn.Module, where: Path) -> None:
         raise ParingError(
             "; ".join(problems), str(where), "name the model and the arguments that these weights were made with"
         )
+    for tensor in (*module.parameters(), *module.buffers()):
+        if torch._debug_has_internal_overlap(tensor):  # expanded, say: nothing can be copied into it
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     own.update(tensors)  # as its own state it has the versions, which some classes ask for
     module.load_state_dict(own)
 

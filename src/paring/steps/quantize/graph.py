@@ -17,7 +17,7 @@ from paring.steps.quantize.functional import functional
 from paring.steps.quantize.nodes import assign, attribute
 from paring.steps.quantize.norms import fold_norms
 from paring.steps.quantize.observers import KnownScales
-from paring.steps.quantize.pt2e import convert_pt2e, scopes
+from paring.steps.quantize.pt2e import converted, scopes
 from paring.steps.quantize.pt2e import prepare as with_observers
 
 _decomposed = torch.ops.quantized_decomposed
@@ -128,10 +128,10 @@ def prepare(graph: GraphModule, annotator: Annotator) -> GraphModule:
 def convert(prepared: GraphModule) -> GraphModule:
     """The graph with its scales: quantize–dequantize pairs, weights still stored in float (an export folds them)."""
     with quiet():
-        converted: GraphModule = convert_pt2e(prepared, fold_quantize=False)
-    for module in converted.modules():
-        module.training = False  # an exported graph refuses eval(), though nothing in it depends on the mode
-    return converted
+        found = converted(prepared)
+    for module in found.modules():
+        module.training = False
+    return found
 
 
 def observers(prepared: GraphModule) -> dict[str, Any]:

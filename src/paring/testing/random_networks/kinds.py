@@ -210,7 +210,7 @@ _POINTWISE: list[Callable[[Tensor], Tensor]] = [
 ]  # fmt: skip
 
 
-def _pointwise(shapes: Shapes, o: Options) -> nn.Module:
+def _pointwise(_: Shapes, o: Options) -> nn.Module:
     return Call(_POINTWISE[o["what"] % len(_POINTWISE)])
 
 
@@ -221,7 +221,7 @@ def _moved(shapes: Shapes, o: Options) -> nn.Module:
     moves: list[Callable[[Tensor], Tensor]] = [
         lambda x: x.narrow(axis, size - half, half),
         lambda x: x.chunk(2, axis)[-1],
-        lambda x: x.split([half, size - half] if size > half else [half], axis)[0],
+        lambda x: torch.split(x, [half, size - half] if size > half else [half], axis)[0],
         lambda x: x.flip(axis),
         lambda x: x.roll(1, axis),
         lambda x: x.index_select(axis, torch.arange(0, size, 2)),
@@ -261,7 +261,7 @@ def _resized(shapes: Shapes, o: Options) -> nn.Module:
     return nn.Upsample(scale_factor=2, mode=mode, align_corners=corners)
 
 
-def _pooled(shapes: Shapes, o: Options) -> nn.Module:
+def _pooled(_: Shapes, o: Options) -> nn.Module:
     pools: list[Callable[[Tensor], Tensor]] = [
         lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 2), lambda x: F.max_pool2d(x, 3, 1, 1),
         lambda x: F.avg_pool2d(x, 3, 2, 1), lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
@@ -283,7 +283,7 @@ def _flat(shapes: Shapes, o: Options) -> nn.Module:
     return Call(ways[o["way"] % len(ways)])
 
 
-def _joined(shapes: Shapes, o: Options) -> nn.Module:
+def _joined(_: Shapes, o: Options) -> nn.Module:
     if o["what"] % 6 == 5:
         return Call(lambda x, y: torch.cat([x * 50, y.sigmoid()], 1))
     joins: list[Callable[[Tensor, Tensor], Tensor]] = [
@@ -330,7 +330,9 @@ KINDS: dict[str, Kind] = {
         options={"kernel": _FEW, "stride": _FEW, "pad": st.integers(0, 2), "more": _FEW, "groups": _FEW, "bias": _BOOL},
     ),
     "layer_norm": Kind(lambda s, o: nn.LayerNorm(s[0][-1]), ANY),
-    "group_norm": Kind(lambda s, o: nn.GroupNorm(_divisor(s[0][1], o["groups"]), s[0][1]), IMAGES, options={"groups": _FEW}),
+    "group_norm": Kind(
+        lambda s, o: nn.GroupNorm(_divisor(s[0][1], o["groups"]), s[0][1]), IMAGES, options={"groups": _FEW}
+    ),
     "normed": Kind(
         lambda s, o: Normed(s[0][1], 1 + o["norms"] % 2, beside=o["beside"], bias=o["bias"]), IMAGES,
         options={"norms": _FEW, "beside": _BOOL, "bias": _BOOL},

@@ -84,6 +84,8 @@ def plans(draw: st.DrawFn, most: int = 7) -> Plan:
         torch.manual_seed(plan["seed"])
         for _ in range(draw(st.integers(1, most))):
             _add(draw, plan, values)
+        if draw(st.integers(0, 4)):  # something to quantize
+            _add(draw, plan, values, "conv" if values[-1].ndim == 4 else "linear")
     given = len(values) - len(plan["nodes"])
     last = [i for i in range(given, len(values)) if values[i].ndim > 1] or [0]
     plan["outputs"] = [last[-1]]
@@ -95,16 +97,16 @@ def plans(draw: st.DrawFn, most: int = 7) -> Plan:
     return plan
 
 
-def _add(draw: st.DrawFn, plan: dict[str, Any], values: list[Tensor]) -> None:
+def _add(draw: st.DrawFn, plan: dict[str, Any], values: list[Tensor], kind: str = "") -> None:
     last = len(values) - 1
-    source = last if draw(st.integers(0, 3)) else draw(st.integers(0, last))
-    fitting = [name for name, kind in KINDS.items() if values[source].ndim in kind.ranks]
-    kind = draw(st.sampled_from(fitting))
+    source = last if kind or draw(st.integers(0, 3)) else draw(st.integers(0, last))
+    fitting = [name for name, one in KINDS.items() if values[source].ndim in one.ranks]
+    kind = kind or draw(st.sampled_from(fitting))
     sources = [source]
     if KINDS[kind].inputs == 2:
         like = [i for i, value in enumerate(values) if value.shape == values[source].shape]
         sources.append(draw(st.sampled_from(like)))
-    node = {
+    node: dict[str, Any] = {
         "kind": kind, "inputs": sources, "name": draw(st.sampled_from(NAMES)), "again": None,
         "strange": draw(st.sampled_from(STRANGE)),
         "options": {name: draw(drawn) for name, drawn in (KINDS[kind].options or {}).items()},

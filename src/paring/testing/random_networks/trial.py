@@ -79,7 +79,7 @@ def _outcome(step: str, target: str, work: Callable[[], object], refused: str = 
     except _Wrong as error:
         return Outcome(step, target, "wrong", str(error))
     except Exception as error:  # what a user would get as a traceback
-        return Outcome(step, target, "crash", f"{type(error).__name__}: {error}".splitlines()[0])
+        return Outcome(step, target, "crash", " ".join(f"{type(error).__name__}: {error}".split())[:300])
     return Outcome(step, target, "right")
 
 
