@@ -14,14 +14,14 @@ from torch import nn
 
 from paring import load
 from paring.core.errors import ParingError
-from paring.core.model import Model, Skipped
+from paring.core.model import Model, Skipped, Source, TensorSpec
 from paring.core.step import Context
 from paring.core.task import Batch
-from paring.load import saved
+from paring.load import probe, saved
 from paring.recipes.read import read
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune.heads import HeadsConfig, PruneHeads
-from paring.steps.prune.structure import attention, gates
+from paring.steps.prune.structure import attention, gates, unpack
 from paring.targets.litert import LiteRT
 from paring.testing.models import TinyTask, quantized, tiny
 from paring.testing.steps import StepContract
@@ -278,15 +278,143 @@ def test_a_network_without_attention_is_refused(tmp_path: Path) -> None:
         PruneHeads().apply(tiny(), HeadsConfig(heads=0.5), around)
 
 
-def test_a_network_that_only_looks_like_a_transformer_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("between", "reason"),
+    [
+        (nn.Softmax(-1), "what is around them mixes them or needs all of them"),  # units that know of each other
+        (nn.LayerNorm(64), "without some of them its network fails"),
+    ],
+)
+def test_what_only_looks_like_a_transformer_is_left_with_the_reason(between, reason, tmp_path: Path) -> None:
     model = family("vit")
-    layer = model.module.get_submodule("model.vit.layers.0.mlp")
-    layer.activation_fn = nn.Softmax(-1)  # units that know of each other
-    with pytest.raises(ParingError, match=r"do not work so: output differs by"):
+    model.module.get_submodule("model.vit.layers.0.mlp").activation_fn = between
+    cut = PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), context(model, tmp_path))
+    (skipped,) = cut.history[-1].skipped
+    assert skipped.layer == "model.vit.layers.0.mlp.fc1"
+    assert reason in skipped.reason
+    widths = [cut.module.get_submodule(f"model.vit.layers.{i}.mlp.fc1").out_features for i in (0, 1)]
+    assert widths == [64, 32]
+    model.module.get_submodule("model.vit.layers.1.mlp").activation_fn = between
+    with pytest.raises(ParingError, match=reason):
         PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), context(model, tmp_path))
-    layer.activation_fn = nn.LayerNorm(64)
-    with pytest.raises(ParingError, match="do not work so: its forward pass fails"):
-        PruneHeads().apply(model, HeadsConfig(feed_forward=0.5), context(model, tmp_path))
+
+
+class Sequence(nn.Module):
+    """torch's own encoder with the batch on the second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 4, 32)
+        self.e, self.o = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o(self.e(x.transpose(0, 1)).mean(0))
+
+
+class Fused(nn.Module):
+    """Queries, keys and values from one layer; a feed-forward pair whose first layer gives units and gates."""
+
+    def __init__(self, whole: int = 0, inner: bool = False) -> None:
+        super().__init__()
+        self.num_heads, self.whole, self.inner = 4, whole, inner
+        name = "query_key_value" if inner else "qkv"
+        setattr(self, name, nn.Linear(16, 48))
+        self.given = name
+        self.proj, self.Wi, self.Wo, self.o = nn.Linear(16, 16), nn.Linear(16, 64), nn.Linear(32, 16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given = getattr(self, self.given)(x)
+        if self.inner:
+            q, k, v = given.view(len(x), -1, self.num_heads, 12).transpose(1, 2).chunk(3, -1)
+        else:
+            q, k, v = given.reshape(len(x), -1, 3, self.num_heads, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        found = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        x = x + self.proj(found.reshape(len(x), -1, self.whole or 4 * self.num_heads))
+        one, other = self.Wi(x).chunk(2, -1)
+        return self.o((x + self.Wo(one.relu() * other)).mean(1))
+
+
+class Shared(nn.Module):
+    """Two heads of queries for each of keys and values; a gated feed-forward pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head_dim = 4
+        self.q_proj, self.k_proj, self.v_proj = nn.Linear(16, 16), nn.Linear(16, 8), nn.Linear(16, 8)
+        self.o_proj, self.o = nn.Linear(16, 16), nn.Linear(16, 10)
+        self.gate_proj, self.up_proj, self.down_proj = nn.Linear(16, 32), nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (
+            one(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for one in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        k, v = (one.repeat_interleave(2, 1) for one in (k, v))
+        found = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + self.o_proj(found)
+        return self.o((x + self.down_proj(self.gate_proj(x).relu() * self.up_proj(x))).mean(1))
+
+
+class Around(nn.Module):
+    """Something as the layer of a network: the network itself has no name."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("importance", ["taylor", "magnitude"])
+@pytest.mark.parametrize(
+    ("network", "heads", "shapes"),
+    [
+        (Sequence, 0.5, {"e.layers.0.self_attn.k_proj": (8, 16), "e.layers.0.linear1": (16, 16)}),
+        (Fused, 0.5, {"qkv": (24, 16), "proj": (16, 8), "Wi": (32, 16), "Wo": (16, 16)}),
+        (lambda: Fused(inner=True), 0.5, {"query_key_value": (24, 16), "Wi": (32, 16)}),
+        (Shared, 1, {"q_proj": (8, 16), "k_proj": (4, 16), "gate_proj": (16, 16), "up_proj": (16, 16)}),
+    ],
+)
+def test_every_way_of_giving_heads(network, heads, shapes, importance, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = probe.model(Around(network()).eval(), Source("test"), (TensorSpec.of("x", (6, 16)),))
+    options = HeadsConfig(heads=heads, feed_forward=0.5, importance=importance, round_to=4)
+    cut = PruneHeads().apply(model, options, context(model, tmp_path))
+    assert not cut.history[-1].skipped
+    for name, shape in shapes.items():
+        assert tuple(cut.module.get_parameter(f"layer.{name}.weight").shape) == shape
+    keep_invariants(cut)
+
+
+def test_heads_whose_width_is_a_number_of_the_code_stay_with_the_reason() -> None:
+    model = probe.model(Around(Fused(16)).eval(), Source("test"), (TensorSpec.of("x", (6, 16)),))
+    told = PruneHeads().acts_on(model)
+    assert "without some of them its network fails" in str(told["layer"])
+    assert told["layer.Wi"] is None
+
+
+def test_heads_of_the_second_axis_matter_as_those_of_the_first(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    second = Sequence().eval()
+    first = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+    first.load_state_dict(second.e.layers[0].state_dict())
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.e, self.o = first, second.o
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.o(self.e(x).mean(1))
+
+    found = []
+    for network in (second, First().eval()):
+        model = unpack.opened(probe.model(network, Source("test"), (TensorSpec.of("x", (6, 16)),)))
+        units, _ = attention.find(model.module)
+        scores = gates.scores(model, units, "taylor", 8, context(model, tmp_path), "test")
+        found.append([scores[one.name] for one in units])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_heads_that_share_keys_are_refused_with_the_reason() -> None:

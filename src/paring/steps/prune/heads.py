@@ -100,11 +100,22 @@ class PruneHeads:
 
     def acts_on(self, model: Model) -> Mapping[str, str | None]:
         """Attentions and feed-forward layers; of those that cannot be cut, the reason."""
-        from paring.steps.prune.structure import attention, unpack
-
         self._refuse(model)
-        found, refused = attention.find(unpack.opened(model).module)
-        return {**refused, **dict.fromkeys(one.name for one in found)}
+        found, refused = self._found(model)
+        return {**{name: why for name, (_, why) in refused.items()}, **dict.fromkeys(one.name for one in found)}
+
+    def _found(self, model: Model) -> "tuple[list[Units], dict[str, tuple[str, str]]]":
+        """What can be cut; what cannot -> its kind, and why not."""
+        from paring.steps.prune.structure import attention, unpack
+        from paring.steps.prune.structure.standing import standing
+
+        opened = unpack.opened(model)
+        found, refused = attention.find(opened.module)
+        sound, unsound = standing(opened, found)
+        return sound, {
+            **{name: ("heads", why) for name, why in refused.items()},
+            **{one.name: (one.kind, why) for one, why in unsound},
+        }
 
     def _refuse(self, model: Model) -> None:
         if model.fixed:
@@ -113,12 +124,10 @@ class PruneHeads:
             )
 
     def _chosen(self, model: Model, config: HeadsConfig) -> "tuple[list[Units], dict[str, str]]":
-        """What the options choose: units to cut, and attention that cannot be, with the reason."""
-        from paring.steps.prune.structure import attention, unpack
-
-        found, refused = attention.find(unpack.opened(model).module)
+        """What the options choose: units to cut, and those that cannot be, with the reason."""
+        found, refused = self._found(model)
         there = [Choosable(one.name, frozenset({one.kind})) for one in found]
-        there += [Choosable(name, frozenset({"heads"})) for name in refused]
+        there += [Choosable(name, frozenset({kind})) for name, (kind, _) in refused.items()]
         if not there:
             raise ParingError(
                 "has neither attention nor feed-forward layers whose names are known",
@@ -129,9 +138,10 @@ class PruneHeads:
         chosen -= set(select(config.keep, there, f"{self.name}: keep"))
         asked = {kind for kind in ("heads", "feed_forward") if getattr(config, kind) is not None}
         units = [one for one in found if one.name in chosen and one.kind in asked]
-        reasons = {name: why for name, why in refused.items() if name in chosen and "heads" in asked}
+        reasons = {name: why for name, (kind, why) in refused.items() if name in chosen and kind in asked}
         for kind in sorted(asked - {one.kind for one in units}):
-            told = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:3]) if kind == "heads" else ""
+            why = [f"{name}: {why}" for name, why in reasons.items() if refused[name][0] == kind]
+            told = "; ".join(why[:3])
             raise ParingError(
                 f"nothing is chosen that {kind} could be taken from{told and f' ({told})'}",
                 f"{self.name}: {kind}",

@@ -23,17 +23,37 @@ _BIAS = "relative_position_bias.relative_position_bias_table"
 # the heads on some axis
 _ATTENTION: tuple[tuple[tuple[str, str, str], tuple[str, ...], Mapping[str, int]], ...] = (
     (("q_lin", "k_lin", "v_lin"), ("out_lin",), {}),  # DistilBERT
-    (("query", "key", "value"), ("^output.dense", "^post_attention.conv1d"), {}),  # BERT, MobileViT; SqueezeBERT
-    (("q_proj", "k_proj", "v_proj"), ("o_proj", "out_proj"), {_BIAS: 1}),  # ViT, DeiT; Swin; torch, unpacked
-)  # fmt: skip
-_FEED_FORWARD = (
-    ("lin1", "lin2"),  # DistilBERT
-    ("fc1", "fc2"),  # ViT, Swin
-    ("linear1", "linear2"),  # torch
-    ("intermediate.dense", "output.dense"),  # BERT, MobileViT
-    ("intermediate.conv1d", "output.conv1d"),  # SqueezeBERT
+    # BERT, MobileViT; SqueezeBERT; ALBERT
+    (("query", "key", "value"), ("^output.dense", "^post_attention.conv1d", "dense"), {}),
+    # ViT, DeiT, Llama; Swin; torch, unpacked
+    (("q_proj", "k_proj", "v_proj"), ("o_proj", "out_proj", "dense"), {_BIAS: 1}),
+    (("query_proj", "key_proj", "value_proj"), ("^output.dense",), {}),  # DeBERTa
+    (("q", "k", "v"), ("o",), {}),  # MPNet, T5
+    (("q_head", "k_head", "v_head"), ("post_proj",), {}),  # Funnel
 )
-_WIDTHS = ("all_head_size", "dim")  # those that count the features of all heads together
+# one projection for all three, the one behind it, and whether it gives all queries, then all keys, then all values, or
+# those of each head one behind the other
+_FUSED = (
+    (("qkv", "Wqkv", "qkv_proj", "in_proj", "to_qkv"), 3),  # timm; ModernBERT
+    (("query_key_value",), 1),  # GPT-NeoX
+)
+_BEHIND = ("proj", "Wo", "out_proj", "o_proj", "dense", "to_out", "to_out.0", "^output.dense")
+_FEED_FORWARD: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("lin1",), "lin2"),  # DistilBERT
+    (("fc1",), "fc2"),  # ViT, Swin
+    (("linear1",), "linear2"),  # torch
+    (("intermediate.dense",), "output.dense"),  # BERT, MobileViT
+    (("intermediate.conv1d",), "output.conv1d"),  # SqueezeBERT
+    (("ffn",), "ffn_output"),  # ALBERT
+    (("gate_proj", "up_proj"), "down_proj"),  # Llama
+    (("Wi",), "Wo"),  # ModernBERT, whose first layer gives units and gates
+    (("weights_in",), "weights_out"),  # DINOv2, likewise
+    (("dense_h_to_4h",), "dense_4h_to_h"),  # GPT-NeoX
+    (("layer_1",), "layer_2"),  # XLNet
+    (("linear_1",), "linear_2"),  # Funnel
+)
+_WIDTHS = ("all_head_size", "dim", "attn_dim")  # those that count the features of all heads together
+_HEAD_SIZES = ("head_dim", "attention_head_size", "head_size")
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,7 @@ class Units:
         count: how many there are.
         size: consecutive features of each.
         groups: of convolutions, each of which must lose as many units as the others.
+        parts: of what each giver gives, one behind the other, such as queries, keys and values, or units and gates.
         numbers: attributes of the module `name` -> what each unit counts in them.
         tables: other tensors with the units on some axis -> that axis.
     """
@@ -59,16 +80,27 @@ class Units:
     count: int
     size: int = 1
     groups: int = 1
+    parts: int = 1
     numbers: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
 
     def features(self, units: Tensor) -> Tensor:
-        """Indices of the features of some units, all int64."""
+        """Indices of the features of some units where they are taken, all int64."""
         return (units[:, None] * self.size + torch.arange(self.size)).flatten()
+
+    def given(self, units: Tensor, width: int) -> Tensor:
+        """Likewise of a giver with so many outputs: heads that share keys have fewer features there."""
+        part = width // self.parts
+        size = part // self.count
+        found = (units[:, None] * size + torch.arange(size)).flatten()
+        return torch.cat([found + index * part for index in range(self.parts)])
 
 
 def find(module: nn.Module) -> tuple[list[Units], dict[str, str]]:
-    """All heads and feed-forward units, in the order of the modules; and attention that can lose no head -> why."""
+    """All heads and feed-forward units, in the order of the modules; and attention that can lose no head -> why.
+
+    That they work as their names promise is another matter: see `standing`.
+    """
     parts = dict(module.named_modules())
     found: list[Units] = []
     refused: dict[str, str] = {}
@@ -91,7 +123,8 @@ def cut(module: nn.Module, units: Units, kept: Tensor) -> None:
     """
     features = units.features(kept)
     for giver in units.givers:
-        _narrow(module.get_submodule(giver), outputs=features)
+        layer = module.get_submodule(giver)
+        _narrow(layer, outputs=units.given(kept, _given(layer)))
     _narrow(module.get_submodule(units.taker), inputs=features)
     for attribute, each in units.numbers.items():
         setattr(module.get_submodule(units.name), attribute, len(kept) * each)
@@ -140,52 +173,98 @@ def _heads(name: str, parts: Mapping[str, nn.Module]) -> list[Units]:
     """The heads of the module of that name, if it has some. Raises _Uncuttable if they have to stay."""
     part = parts[name]
     counted = next((one for one in HEADS if isinstance(getattr(part, one, None), int)), None)
-    if counted is None:
-        return []
     if isinstance(part, nn.MultiheadAttention):  # what can be is unpacked before (`unpack.opened`)
         raise _Uncuttable(
             unpack.why_whole(part) or "an earlier step shaped its packed weights: place prune.heads first"
         )
-    row = next((row for row in _ATTENTION if all(isinstance(getattr(part, n, None), Projection) for n in row[0])), None)
-    if row is None:
-        if any(isinstance(child, Projection) for child in part.children()):
-            raise _Uncuttable("the names of its projections are not known")
+    each = next((size for one in _HEAD_SIZES if isinstance(size := getattr(part, one, None), int)), None)
+    if counted is None and each is None:
         return []
-    (query, key, value), takers, tables = row
+    row = next((row for row in _ATTENTION if all(isinstance(getattr(part, n, None), Projection) for n in row[0])), None)
+    fused = [(n, blocks) for one, blocks in _FUSED for n in one if isinstance(getattr(part, n, None), Projection)]
+    names: tuple[str, ...]
+    if row is not None:
+        names, takers, tables, blocks = row[0], row[1], row[2], 1
+    elif fused:
+        names, takers, tables, blocks = (fused[0][0],), _BEHIND, {_BIAS: 1}, fused[0][1]
+    elif counted is not None and _attends(part):
+        raise _Uncuttable("the names of its projections are not known")
+    else:
+        return []
     beside = name.rpartition(".")[0]
     places = [_join(beside, one[1:]) if one[0] == "^" else _join(name, one) for one in takers]
     taker = next((one for one in places if isinstance(parts.get(one), Projection)), None)
     if taker is None:
         raise _Uncuttable(f"no projection is found behind its values ({' or '.join(places)})")
-    count = int(getattr(part, counted))
-    givers = tuple(_join(name, one) for one in (query, key, value))
-    wide = [_given(parts[one]) for one in givers]
+    givers = tuple(_join(name, one) for one in names)
+    wide = [_given(parts[one]) // (3 if fused and row is None else 1) for one in givers]
+    count = int(getattr(part, counted)) if counted is not None else wide[0] // (each or 1)
+    return [_units(name, part, _Found(counted, count, givers, taker, blocks, tables), wide, parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Attention, before it is known whether its heads can go."""
+
+    counted: str | None
+    count: int
+    givers: tuple[str, ...]
+    taker: str
+    blocks: int
+    tables: Mapping[str, int]
+
+
+def _units(name: str, part: nn.Module, found: _Found, wide: list[int], parts: Mapping[str, nn.Module]) -> Units:
+    """Its heads, or those that share keys and values as one unit. Raises _Uncuttable if they have to stay."""
+    count, givers, taker = found.count, found.givers, found.taker
+    shared = 1
     if len(set(wide)) > 1:
-        raise _Uncuttable(
-            f"queries, keys and values have {', '.join(map(str, wide))} features: heads share keys or values"
-        )
-    if wide[0] % count or _taken(parts[taker]) != wide[0]:
-        raise _Uncuttable(f"its {wide[0]} features do not divide into {count} heads that {taker} takes")
+        size = wide[0] // max(count, 1)
+        if wide[1] != wide[2] or not size or wide[1] % size or wide[0] % wide[1]:
+            told = ", ".join(map(str, wide))
+            raise _Uncuttable(f"queries, keys and values have {told} features: heads share keys or values")
+        shared = wide[0] // wide[1]
+        count //= shared
+    if not count or wide[0] % count:
+        raise _Uncuttable(f"its {wide[0]} features do not divide into {count} heads")
+    if _taken(parts[taker]) != wide[0]:
+        raise _Uncuttable(f"{taker} takes {_taken(parts[taker])} features, and its heads give {wide[0]}")
     groups = lcm(*(_groups(parts[one]) for one in (*givers, taker)))
     if count % groups:
         raise _Uncuttable(f"its {count} heads do not divide into the {groups} groups of its convolutions")
     size = wide[0] // count
     there = {
-        _join(name, table): axis for table, axis in tables.items() if _join(name, table.rpartition(".")[0]) in parts
+        _join(name, table): axis
+        for table, axis in found.tables.items()
+        if _join(name, table.rpartition(".")[0]) in parts
     }
-    widths = {one: size for one in _WIDTHS if getattr(part, one, None) == wide[0]}
-    return [Units(name, "heads", givers, taker, count, size, groups, {counted: 1, **widths}, there)]
+    numbers = {one: size for one in _WIDTHS if getattr(part, one, None) == wide[0]}
+    if found.counted is not None:
+        numbers[found.counted] = shared
+    if getattr(part, "num_key_value_heads", None) == count:
+        numbers["num_key_value_heads"] = 1
+    return Units(name, "heads", givers, taker, count, size, groups, found.blocks, numbers, there)
+
+
+def _attends(part: nn.Module) -> bool:
+    """Whether a module multiplies with matrices, and none of those inside it counts heads itself."""
+    inside = list(part.modules())[1:]
+    if any(isinstance(getattr(one, name, None), int) for one in inside for name in HEADS):
+        return False
+    return any(parameter.ndim > 1 for parameter in part.parameters())
 
 
 def _feed_forward(name: str, parts: Mapping[str, nn.Module]) -> list[Units]:
     found = []
-    for pair in _FEED_FORWARD:
-        first, second = (_join(name, one) for one in pair)
-        giver, taker = parts.get(first), parts.get(second)
-        if isinstance(giver, Projection) and isinstance(taker, Projection) and _given(giver) == _taken(taker):
-            groups = lcm(_groups(giver), _groups(taker))
-            if _given(giver) % groups == 0:
-                found.append(Units(first, "feed_forward", (first,), second, _given(giver), groups=groups))
+    for names, behind in _FEED_FORWARD:
+        givers, second = tuple(_join(name, one) for one in names), _join(name, behind)
+        if not all(isinstance(parts.get(one), Projection) for one in (*givers, second)):
+            continue
+        count, wide = _taken(parts[second]), {_given(parts[one]) for one in givers}
+        groups = lcm(*(_groups(parts[one]) for one in (*givers, second)))
+        if count % groups == 0 and wide in ({count}, {2 * count}):
+            blocks = wide.pop() // count
+            found.append(Units(givers[0], "feed_forward", givers, second, count, groups=groups, parts=blocks))
     return found
 
 

@@ -48,7 +48,7 @@ def _magnitude(module: nn.Module, units: Units) -> Tensor:
     total = torch.zeros(units.count, dtype=torch.float64)
     for giver in units.givers:
         weight = module.get_parameter(f"{giver}.weight").detach().double()
-        total += weight.reshape(units.count, -1).square().sum(1)
+        total += weight.reshape(units.parts, units.count, -1).square().sum((0, 2))
     taker = module.get_submodule(units.taker)
     weight = module.get_parameter(f"{units.taker}.weight").detach().double()
     groups = int(getattr(taker, "groups", 1))
@@ -58,7 +58,8 @@ def _magnitude(module: nn.Module, units: Units) -> Tensor:
 
 def _taylor(model: Model, found: Sequence[Units], samples: int, context: Context, where: str) -> dict[str, Tensor]:
     module = copy.deepcopy(model.module).requires_grad_(False)
-    gates = {one.name: _Gate(one) for one in found}
+    axes = _batches(model, module, found, context)
+    gates = {one.name: _Gate(one, axes.get(one.taker, 0)) for one in found}
     for one in found:
         module.get_submodule(one.taker).register_forward_pre_hook(gates[one.name])
     total = {one.name: torch.zeros(one.count, dtype=torch.float64) for one in found}
@@ -74,8 +75,10 @@ def _taylor(model: Model, found: Sequence[Units], samples: int, context: Context
             with torch.enable_grad():
                 # the sum over samples: then the gradient of a sample's gate is that of its own loss
                 loss = context.task.loss(forward(model, module, batch.inputs), batch.targets) * count
-                slopes = torch.autograd.grad(loss, [gate.values for gate in gates.values()])
+                slopes = torch.autograd.grad(loss, [gate.values for gate in gates.values()], allow_unused=True)
             for one, slope in zip(found, slopes, strict=True):
+                if slope is None:  # the loss does not depend on it
+                    continue
                 total[one.name] += (slope.abs() if one.kind == "heads" else slope.square()).double().sum(0)
             seen += count
             advance(count, "")
@@ -88,11 +91,37 @@ def _taylor(model: Model, found: Sequence[Units], samples: int, context: Context
     return {name: score / seen for name, score in total.items()}
 
 
-class _Gate:
-    """Multiplies each sample's units by a value of their own, 1, in front of the layer that takes them."""
+def _batches(model: Model, module: nn.Module, found: Sequence[Units], context: Context) -> dict[str, int]:
+    """Taker -> the axis of what it takes that grows with the batch."""
+    shapes: dict[str, list[torch.Size]] = {one.taker: [] for one in found}
+    handles = [
+        module.get_submodule(name).register_forward_pre_hook(
+            lambda _, given, name=name: shapes[name].append(given[0].shape)
+        )
+        for name in shapes
+    ]
+    batch = next(iter(context.task.batches("calibration", 1, limit=1)))
+    for times in (1, 2):
+        forward(model, module, {name: torch.cat([one[:1]] * times) for name, one in batch.inputs.items()})
+    for handle in handles:
+        handle.remove()
+    return {
+        name: next((axis for axis, size in enumerate(seen[0]) if seen[len(seen) // 2][axis] == 2 * size), 0)
+        for name, seen in shapes.items()
+        if seen and seen[0] != seen[len(seen) // 2]
+    }
 
-    def __init__(self, units: Units) -> None:
-        self._units = units
+
+class _Gate:
+    """Multiplies each sample's units by a value of their own, 1, in front of the layer that takes them.
+
+    Args:
+        units: of which there is a value each.
+        batch: the axis of the samples; of several windows of a sample each lies behind the other.
+    """
+
+    def __init__(self, units: Units, batch: int) -> None:
+        self._units, self._batch = units, batch
         self.values = torch.ones(0)
 
     def open(self, batch: int) -> None:
@@ -103,8 +132,8 @@ class _Gate:
         """The inputs of the layer, gated."""
         (given,) = inputs
         axis = 1 if isinstance(layer, nn.Conv1d) else given.ndim - 1
-        features = given.movedim(axis, -1)
+        features = given.movedim((self._batch, axis), (0, -1))
         parts = features.shape[0] // len(self.values)  # windows of an image lie on the axis of the batch
         gate = self.values.repeat_interleave(parts, 0).repeat_interleave(self._units.size, 1)
         gated = features * gate.reshape(len(gate), *[1] * (given.ndim - 2), -1)
-        return (gated.movedim(-1, axis),)
+        return (gated.movedim((0, -1), (self._batch, axis)),)

@@ -8,9 +8,9 @@ layer with weights, on random inputs; a group that does not is left as it is, wi
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from paring.core.model import Model
 from paring.steps.prune.structure.carve import Kept, carved, one_input_each
 from paring.steps.prune.structure.groups import WEIGHTED, Group, Structure, find
 
+Thing = TypeVar("Thing")
 _TOLERANCE = 1e-9  # of a layer's largest output: sums over fewer channels round otherwise, in float64 far less
 
 
@@ -29,24 +30,39 @@ def prunable(model: Model) -> Structure:
     structure = find(model)
     # In float64: while attention is all but uniform, wrong heads change answers by less than float32 rounds.
     module = copy.deepcopy(model.module).double()
-    inputs = _inputs(model)
-    sound: list[Group] = []
-    skipped = dict(structure.skipped)
-    waiting = [list(structure.groups)]
-    while waiting:  # by halves, so that one that does not stand costs few passes
-        groups = waiting.pop()
+    inputs = samples(model)
+    sound, unsound = by_halves(structure.groups, lambda groups: _fault(module, structure, groups, inputs))
+    skipped = {layer: reason for group, reason in unsound for layer in group.layers}
+    return replace(structure, groups=tuple(sound), skipped={**structure.skipped, **skipped})
+
+
+def by_halves(
+    things: Sequence[Thing], fault: Callable[[Sequence[Thing]], str | None]
+) -> tuple[list[Thing], list[tuple[Thing, str]]]:
+    """Those that can go together, and others with the reason; one that cannot costs few trials.
+
+    Args:
+        things: what may be cut.
+        fault: why these cannot be cut together; None if they can.
+    """
+    sound: list[Thing] = []
+    unsound: list[tuple[Thing, str]] = []
+    waiting = [list(things)]
+    while waiting:
+        some = waiting.pop()
         # each beside those that stood before it: they may depend on each other
-        reason = _fault(module, structure, [*sound, *groups], inputs) if groups else None
+        reason = fault([*sound, *some]) if some else None
         if reason is None:
-            sound += groups
-        elif len(groups) == 1:
-            skipped |= dict.fromkeys(groups[0].layers, reason)
+            sound += some
+        elif len(some) == 1:
+            unsound.append((some[0], reason))
         else:
-            waiting += [groups[len(groups) // 2 :], groups[: len(groups) // 2]]
-    return replace(structure, groups=tuple(sound), skipped=skipped)
+            waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+    return sound, unsound
 
 
-def _inputs(model: Model) -> list[Tensor]:
+def samples(model: Model) -> list[Tensor]:
+    """Two random samples, in float64."""
     chance = torch.Generator().manual_seed(0)
     found = []
     for spec in model.inputs:
@@ -63,17 +79,17 @@ def _fault(module: nn.Module, structure: Structure, groups: Sequence[Group], inp
     """Why these groups cannot be cut together; None if they can."""
     kept = structure.kept({group.name: _half(group.units) for group in groups})
     try:
-        found = _trace(carved(module, kept, structure.axes), inputs)
+        found = outputs(carved(module, kept, structure.axes), inputs)
     except Exception as error:  # a forward pass with other shapes can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"with fewer channels its network fails: {reason}"
-    wanted = _trace(_deaf(module, kept, structure), inputs)
+    wanted = outputs(_deaf(module, kept, structure), inputs)
     for name, tensors in wanted.items():
         axis = -1 if not name or not isinstance(module.get_submodule(name), nn.modules.conv._ConvNd) else 1
         index = kept.get((name, "out"))
         for one, other in zip(tensors, found.get(name, []), strict=False):
             whole = one if index is None else one.index_select(axis, torch.tensor(index))
-            if whole.shape != other.shape or not _close(whole, other):
+            if whole.shape != other.shape or not close(whole, other):
                 return "what lies behind it mixes its channels or needs all of them, so that cutting changes more"
     return None
 
@@ -84,13 +100,14 @@ def _half(units: int) -> range:
     return range(0, units, 2)[: count - 1 if count % 2 == 0 else count]
 
 
-def _close(wanted: Tensor, found: Tensor) -> bool:
+def close(wanted: Tensor, found: Tensor) -> bool:
+    """Whether both are the same but for the order of sums."""
     if not wanted.is_floating_point():
         return torch.equal(wanted, found)
     return bool(((wanted - found).abs() <= _TOLERANCE * wanted.abs().max() + 1e-12).all())
 
 
-def _trace(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+def outputs(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
     """What every layer with weights gives at each of its calls; under the empty name the answers."""
     found: dict[str, list[Tensor]] = defaultdict(list)
     handles = [
