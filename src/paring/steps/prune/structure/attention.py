@@ -68,9 +68,9 @@ class Units:
         count: how many there are.
         size: consecutive features of each.
         groups: of convolutions, each of which must lose as many units as the others.
-        parts: of what each giver gives, one behind the other, such as queries, keys and values, or units and gates.
         numbers: attributes of the module `name` -> what each unit counts in them.
         tables: other tensors with the units on some axis -> that axis.
+        parts: of what each giver gives, one behind the other, such as queries, keys and values, or units and gates.
     """
 
     name: str
@@ -80,9 +80,9 @@ class Units:
     count: int
     size: int = 1
     groups: int = 1
-    parts: int = 1
     numbers: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
+    parts: int = 1
 
     def features(self, units: Tensor) -> Tensor:
         """Indices of the features of some units where they are taken, all int64."""
@@ -243,7 +243,7 @@ def _units(name: str, part: nn.Module, found: _Found, wide: list[int], parts: Ma
         numbers[found.counted] = shared
     if getattr(part, "num_key_value_heads", None) == count:
         numbers["num_key_value_heads"] = 1
-    return Units(name, "heads", givers, taker, count, size, groups, found.blocks, numbers, there)
+    return Units(name, "heads", givers, taker, count, size, groups, numbers, there, found.blocks)
 
 
 def _attends(part: nn.Module) -> bool:
