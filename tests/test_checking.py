@@ -15,7 +15,7 @@ from paring.core.device import Device
 from paring.core.errors import ParingError
 from paring.core.target import Problem
 from paring.steps import STEPS
-from paring.testing.int8 import silu_and_squeeze
+from paring.testing.int8 import sine_and_squeeze
 from paring.testing.models import tiny, unknown_operator
 
 MODEL = "torch:paring.testing.networks:tiny_network"
@@ -40,7 +40,7 @@ def test_what_refuses_comes_first_and_all_is_told_at_once() -> None:
 def test_a_target_is_judged_by_the_options_of_the_device() -> None:
     def told(accelerator: str) -> str:
         options = {"targets": [{"ethosu": {"accelerator": accelerator}}]}
-        return of(findings(silu_and_squeeze(), device(**options)), "slow")
+        return of(findings(sine_and_squeeze(), device(**options)), "slow")
 
     assert "an Ethos-U55 or U65 on integers alone" in told("ethos-u55-128")
     assert "an Ethos-U85 on integers alone" in told("ethos-u85-256")

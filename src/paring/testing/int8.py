@@ -31,28 +31,46 @@ class Squeeze(nn.Module):
         return x * shares
 
 
+class Sine(nn.Module):
+    """sin(x), which no rule makes integers of."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape."""
+        return x.sin()
+
+
 def model(*layers: nn.Module) -> Model:
     """Layers in a row, on small images, with drawn weights."""
     return probe.model(nn.Sequential(*layers).eval(), Source("test"), (TensorSpec.of("image", SHAPE),))
 
 
 @cache
-def silu_and_squeeze() -> Model:
-    """A SiLU, which stays in float, and squeeze and excitation, which does not."""
+def sine_and_squeeze() -> Model:
+    """A sine, which stays in float, and squeeze and excitation, which does not."""
     torch.manual_seed(0)
     return model(
-        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(), Squeeze(8),
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), Sine(), Squeeze(8),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     )  # fmt: skip
 
 
 @cache
 def flattened() -> Model:
-    """A hard sigmoid, which stays in float, and an image that is flattened, which turns it."""
+    """A sine, which stays in float, and an image that is flattened, which turns it."""
     torch.manual_seed(0)
     return model(
-        nn.Conv2d(3, 8, 3, padding=1), nn.Hardswish(), nn.MaxPool2d(2), nn.Hardsigmoid(), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, padding=1), Sine(), nn.Conv2d(8, 8, 1), nn.Hardswish(), nn.MaxPool2d(2), nn.Flatten(),
         nn.Linear(8 * 4 * 4, 5), nn.Softmax(1),
+    )  # fmt: skip
+
+
+@cache
+def activated() -> Model:
+    """Activations that become several operators on integers."""
+    torch.manual_seed(0)
+    return model(
+        nn.Conv2d(3, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 8, 1), nn.Hardsigmoid(), nn.Conv2d(8, 8, 1), nn.GELU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     )  # fmt: skip
 
 

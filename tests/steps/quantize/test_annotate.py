@@ -1,7 +1,8 @@
 """Where numbers become int8."""
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -135,9 +136,12 @@ def test_a_layer_can_be_kept_in_float() -> None:
 
 
 def test_a_weight_that_the_network_computes_stays_in_float() -> None:
-    _, annotator = quantized(
-        lambda m, x: nn.functional.conv2d(m.one(x), m.two(m.one(x)).mean((0, 2, 3)).reshape(1, 4, 1, 1))
-    )
+    def forward(m: Any, x: Tensor) -> Tensor:  # whose answers depend on the batch, which the doors refuse
+        return nn.functional.conv2d(m.one(x), m.two(m.one(x)).mean((0, 2, 3)).reshape(1, 4, 1, 1))
+
+    model = probe.model(Forward(lambda m, x: m.one(x)), Source("test"), (TensorSpec("image", ("batch", 3, 8, 8)),))
+    annotator = Annotator(specs_of(Scheme()))
+    graph.prepare(graph.capture(replace(model, module=Forward(forward))), annotator)
     assert any("computed by the network" in skipped.reason for skipped in annotator.skipped)
 
 
@@ -153,3 +157,83 @@ def test_a_transposed_convolution_has_its_channels_on_the_other_axis(method: Lit
     share = torch.tensor(scales) / (weight.abs().amax((0, 2, 3)) / 127)
     assert share.max() < 1 + 1e-5
     assert share.min() > (1 - 1e-5 if method == "minmax" else 0.7)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda x: x.chunk(2, 1),
+        lambda x: x.split([2, 2], 1),
+        lambda x: x.unflatten(1, (2, 2)).unbind(1),
+        lambda x: (x.max(1, keepdim=True)[0], x.amin(1, keepdim=True)),
+    ],
+)
+def test_a_piece_of_a_list_passes_its_scale_on(pieces: Callable[[Tensor], Any]) -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        left, right = pieces(m.one(x))
+        y: Tensor = m.two(torch.cat([left, right, left, right], 1)[:, :4])
+        return y
+
+    found, annotator = quantized(forward)
+    assert not annotator.skipped
+    assert annotator.layers == ["one", "two"]
+    scales = [node.args[1:3] for node in found.graph.nodes if "dequantize_per_tensor" in str(node.target)]
+    assert len(dict.fromkeys(scales)) == 3
+
+
+def skipped(forward: Callable[..., Any], *inputs: TensorSpec) -> dict[str, str]:
+    class Network(Forward):
+        def forward(self, *given: Tensor) -> Any:
+            return self.run(self, *given)
+
+    model = probe.model(Network(forward), Source("test"), inputs)
+    annotator = Annotator(specs_of(Scheme()))
+    graph.prepare(graph.capture(model), annotator)
+    return {one.layer: one.reason for one in annotator.skipped}
+
+
+def test_what_reads_a_recurrent_layer_is_no_mask() -> None:
+    lstm = nn.LSTM(4, 4, batch_first=True)
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.linear = lstm, nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.linear(self.lstm(x)[0])
+            return y
+
+    annotator = Annotator(specs_of(Scheme()))
+    graph.prepare(graph.capture(probe.model(Recurrent(), Source("test"), (TensorSpec.of("x", (3, 4)),))), annotator)
+    assert annotator.layers == ["linear"]
+    assert "aten.lstm.input has no int8 rule" in {one.reason for one in annotator.skipped}
+
+
+def test_an_image_of_whole_numbers_is_no_mask() -> None:
+    image = TensorSpec("image", ("batch", 3, 8, 8), "uint8")
+    assert not any("mask" in reason for reason in skipped(lambda m, x: m.one(x.float() / 255), image).values())
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda scores, kept: scores + (1 - kept.float()) * -10000.0,
+        lambda scores, kept: scores.masked_fill(kept == 0, float("-inf")),
+        lambda scores, kept: torch.where(kept == 0, torch.finfo(torch.float32).min, scores),
+        lambda scores, kept: scores + torch.zeros(kept.shape).masked_fill(kept == 0, -1e9),
+    ],
+)
+def test_scores_behind_a_mask_stay_in_float(mask: Callable[[Tensor, Tensor], Tensor]) -> None:
+    given = TensorSpec("x", ("batch", 3, 8, 8)), TensorSpec("kept", ("batch", 4, 8, 8), "int64")
+    reasons = skipped(lambda m, x, kept: m.two(mask(m.one(x), kept).softmax(-1)), *given)
+    assert any("aten.softmax.int of a mask" in reason for reason in reasons.values())
+
+
+def test_a_transposed_convolution_in_groups_is_told() -> None:
+    module = nn.Sequential(nn.ConvTranspose2d(4, 4, 2, groups=2), nn.Conv2d(4, 4, 1))
+    annotator = Annotator(specs_of(Scheme()))
+    model = probe.model(module, Source("test"), (TensorSpec("image", ("batch", 4, 3, 3)),))
+    graph.prepare(graph.capture(model), annotator)
+    assert annotator.layers == ["1"]
+    assert [one.layer for one in annotator.skipped] == ["0"]

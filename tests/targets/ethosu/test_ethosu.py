@@ -17,7 +17,7 @@ from paring.core.target import Target, why_not_run, why_not_timed
 from paring.targets.ethosu import RULES, Accelerator, EthosU, EthosUOptions, vela
 from paring.targets.int8.operators import Operator
 from paring.targets.int8.rules import CONVERSIONS, read
-from paring.testing.int8 import flattened, made, silu_and_squeeze
+from paring.testing.int8 import flattened, made, sine_and_squeeze
 from paring.testing.models import quantized
 from paring.testing.targets import Int8ExportContract
 
@@ -52,7 +52,7 @@ def test_so_does_one_with_activations_of_sixteen_bits(tmp_path: Path) -> None:
     assert found["on_processor"] == 0
 
 
-@pytest.mark.parametrize("build", [silu_and_squeeze, flattened])
+@pytest.mark.parametrize("build", [sine_and_squeeze, flattened])
 def test_what_is_predicted_of_the_float_model_is_what_vela_leaves(build: Callable[[], Model], tmp_path: Path) -> None:
     given = build()
     predicted = EthosU().check(given)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Invariant, Source, TensorSpec
 from paring.core.target import ExportOptions
 from paring.load import probe
-from paring.targets.litert import contents, flatbuffer
+from paring.targets.litert import LiteRT, contents, flatbuffer
 from paring.targets.litert.export import export
 from paring.testing.models import quantized, tiny
 
@@ -94,3 +95,18 @@ def test_several_inputs_and_outputs_keep_their_names_and_order(tmp_path: Path) -
     found = runner.run({"right": right.numpy(), "left": left.numpy()})
     assert found["output"].tolist() == (left - right).tolist()
     assert found["output_1"].tolist() == left.sum(1).tolist()
+
+
+class Counted(nn.Module):
+    """Gives x, 2 x, 3 x and so on."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Twelve of the same shape."""
+        return tuple(x * (place + 1) for place in range(12))
+
+
+def test_more_than_ten_outputs_keep_their_order(tmp_path: Path) -> None:
+    model = probe.model(Counted(), Source("test"), (TensorSpec.of("x", (2,)),))
+    file = export(model, tmp_path / "m.tflite")
+    found = LiteRT().open(file).run({"x": np.ones((1, 2), np.float32)})
+    assert [float(found[spec.name][0, 0]) for spec in model.outputs] == list(range(1, 13))

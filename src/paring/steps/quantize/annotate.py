@@ -6,6 +6,7 @@ of their input on; softmax, sigmoid and tanh have a fixed output scale. What no 
 returned with the reason.
 """
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -15,6 +16,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from paring.core.model import Skipped
+from paring.steps.quantize.masks import masks, shuts_out
 from paring.steps.quantize.pt2e import (
     Q_ANNOTATION_KEY,
     FixedQParamsQuantizationSpec,
@@ -33,6 +35,7 @@ WEIGHTED = {
     aten.conv2d.default: 0,
     aten.conv2d.padding: 0,
     aten.linear.default: 0,
+    aten.conv_transpose1d.default: 1,
     aten.conv_transpose2d.input: 1,
 }
 # activations that a kernel applies to its int32 sum, so that the sum itself is never rounded to int8
@@ -48,6 +51,10 @@ COMPUTED = {
     aten.hardswish.default,
     aten.hardswish_.default,
     aten.leaky_relu.default,
+    aten.leaky_relu_.default,
+    aten.gelu.default,
+    aten.abs.default,
+    aten.exp.default,
     *FUSED,
 }
 MOVED = {
@@ -69,9 +76,16 @@ MOVED = {
     aten.max_pool2d.default,
     aten.avg_pool2d.default,
     aten.upsample_nearest2d.vec,
+    aten.upsample_bilinear2d.vec,
+    aten.flip.default,
+    aten.amax.default,
+    aten.amin.default,
+    aten.clamp.default,
+    aten.clamp_min.default,
+    aten.clamp_max.default,
 }
 MASKING = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.where.self}
-JOINED = {aten.cat.default}
+JOINED = {aten.cat.default, aten.maximum.default, aten.minimum.default}
 # operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require; in int16 it is 1/32768, 0
 FIXED = {
     aten.sigmoid.default: (1 / 256, -128),
@@ -116,16 +130,16 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Puts an annotation on every node that a rule names."""
-        masks = _masks(model)
-        masked = set(masks)  # and what has a mask added to it
+        found = masks(model)
+        masked = set(found)  # and what has a mask added to it
         for node in model.graph.nodes:
-            if node.op != "call_function" or not _is_float(node) or node in masks:
+            if node.op != "call_function" or not _is_float(node) or node in found:
                 continue
             name = layer_of(node)
             specs = self.specs(name)
-            if masked.intersection(node.all_input_nodes):
+            if masked.intersection(node.all_input_nodes) or shuts_out(node):
                 self.skipped.append(Skipped(name, f"{node.target} of a mask, whose numbers are too large for codes"))
-                if node.target in MASKING | MOVED:
+                if node.target in MASKING | MOVED or shuts_out(node):
                     masked.add(node)
             elif node.name in self.apart:
                 self.skipped.append(Skipped(name, f"{node.target} of ranges that differ too much for one scale"))
@@ -146,7 +160,11 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             if not _is_parameter(weight):
                 self.skipped.append(Skipped(name, "its weight is computed by the network, not stored"))
                 return
-            inputs = {data: act, weight: specs.weight(_channel_axis(node))}
+            axis = WEIGHTED[target]
+            if axis == 1 and _groups(node) > 1:  # its output channels lie on two axes
+                self.skipped.append(Skipped(name, "a transposed convolution in groups has no int8 rule"))
+                return
+            inputs = {data: act, weight: specs.weight(axis)}
             _mark(node, inputs, None if fused_activation(node) else act)
             self.layers.append(name)
         elif target in FUSED and (source := _source(node)) is not None and fused_activation(source) is node:
@@ -176,18 +194,8 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
             )  # fmt: skip
             _mark(node, {n: act for n in node.all_input_nodes if _is_float(n)}, fixed)
         else:
-            self.skipped.append(Skipped(name, f"{target} has no int8 rule"))
-
-
-def _masks(graph: GraphModule) -> set[Node]:
-    """Floats that come of whole numbers alone, without any weight: masks of attention, and what leads to them."""
-    found: set[Node] = set()
-    for node in graph.graph.nodes:
-        if node.op == "call_function" and _is_float(node):
-            floats = [one for one in node.all_input_nodes if _is_float(one) or "val" not in one.meta]
-            if all(one in found for one in floats):
-                found.add(node)
-    return found
+            computed = node.all_input_nodes[0] if target is operator.getitem else node  # which gives several
+            self.skipped.append(Skipped(name, f"{computed.target} has no int8 rule"))
 
 
 def choosable(graph: GraphModule) -> list[Choosable]:
@@ -267,8 +275,8 @@ def _is_parameter(node: Node) -> bool:
     return node.op == "get_attr"
 
 
-def _channel_axis(node: Node) -> int:
-    axis: int = WEIGHTED[node.target]  # type: ignore[index]
-    if axis == 1 and len(node.args) > 6 and node.args[6] != 1:
-        raise ValueError("grouped transposed convolution")  # its output channels lie on two axes
-    return axis
+def _groups(node: Node) -> int:
+    """Of a transposed convolution."""
+    place = [argument.name for argument in node.target._schema.arguments].index("groups")  # type: ignore[union-attr]
+    found: Any = node.args[place] if len(node.args) > place else node.kwargs.get("groups", 1)
+    return int(found)

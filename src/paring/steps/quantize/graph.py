@@ -19,6 +19,7 @@ from paring.steps.quantize.norms import fold_norms
 from paring.steps.quantize.observers import KnownScales
 from paring.steps.quantize.pt2e import converted, scopes
 from paring.steps.quantize.pt2e import prepare as with_observers
+from paring.steps.quantize.rewrites import rewrite
 
 _decomposed = torch.ops.quantized_decomposed
 _QUANTIZE = {_decomposed.quantize_per_channel.default, _decomposed.quantize_per_tensor.default}
@@ -51,6 +52,7 @@ def capture(model: Model) -> GraphModule:
             str(model.source),
             "avoid Python control flow that depends on values, and shapes fixed to one batch size",
         ) from error
+    rewrite(graph)
     return graph
 
 

@@ -13,9 +13,7 @@ from paring.targets.int8.operators import Operator
 
 CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 _OTHERWISE = "a layer that quantize.static makes integers of (`paring inspect` names those that it leaves)"
-_INSTEAD = dict.fromkeys(("silu", "silu_", "gelu", "elu"), "Hardswish or ReLU6 in its place") | {
-    "hardsigmoid": "Sigmoid in its place"
-}
+_INSTEAD = dict.fromkeys(("elu", "mish", "selu"), "Hardswish or ReLU6 in its place") | {"softplus": "ReLU in its place"}
 
 
 class Rule(BaseModel):

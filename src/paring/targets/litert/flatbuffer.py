@@ -1,6 +1,7 @@
 """The `.tflite` file itself: its names, its metadata, float ends for an int8 body."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
     _shorten_names(model.subgraphs[0])
     signature = model.signatureDefs[0]
     for ends, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
-        for end, name in zip(ends, names, strict=True):
+        for end, name in zip(sorted(ends, key=_numbered), names, strict=True):
             end.name = name.encode()
     if float_ends:
         graph = model.subgraphs[0]
@@ -43,6 +44,11 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
             end.tensorIndex = _float_output(model, graph, end.tensorIndex)
     write_metadata(model, METADATA, metadata)
     return packed(model)
+
+
+def _numbered(end: Any) -> list[Any]:
+    """The converter's order: it sorts by letters, `output_10` before `output_2`."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", end.name.decode())]
 
 
 def write_metadata(model: Any, name: str, values: Json) -> None:
