@@ -36,8 +36,9 @@ def check(model: Model) -> None:
     pair = [torch.from_numpy(array[:2]) for array in arrays]
     one = [tensor[1:] for tensor in pair]
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        given = _copies(pair)
         try:
-            before, (together, guilty) = torch.get_rng_state(), _watched(module, pair)
+            before, (together, guilty) = torch.get_rng_state(), _watched(module, given)
         except Exception:  # on values at random it fails in any way; with its own it may not
             return
         if guilty:
@@ -47,9 +48,16 @@ def check(model: Model) -> None:
                 "train it with track_running_stats=True and call eval(), or take a norm of each sample alone: "
                 "GroupNorm, InstanceNorm",
             )
+        changed = [spec.name for spec, now, was in zip(model.inputs, given, pair, strict=True) if not now.equal(was)]
+        if changed:
+            raise ParingError(
+                f"its forward pass writes into its input {changed[0]}, which is not its own",
+                where,
+                "x = x + 1 in place of x += 1, and ReLU(inplace=False) where it comes first",
+            )
         drawn = not torch.equal(before, torch.get_rng_state())
         try:
-            alone = _run(module, one)
+            alone = _run(module, _copies(one))
         except Exception as error:  # likewise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ParingError(
@@ -65,7 +73,9 @@ def check(model: Model) -> None:
                     "return tensors with the batch first; squeeze(dim) names the dimension that goes",
                 )
         depends = any(map(_depends, together, alone))
-        if (drawn or depends) and any(_apart(a, b, _AGAIN) for a, b in zip(together, _run(module, pair), strict=True)):
+        if (drawn or depends) and any(
+            _apart(a, b, _AGAIN) for a, b in zip(together, _run(module, _copies(pair)), strict=True)
+        ):
             raise ParingError(
                 f"answers otherwise each time: {_first(module, pair, pair)} draws at random, or keeps what it saw",
                 where,
@@ -80,7 +90,7 @@ def check(model: Model) -> None:
 
 
 def _run(module: nn.Module, tensors: Tensors) -> list[Tensor]:
-    answer = module(*(tensor.clone() for tensor in tensors))
+    answer = module(*tensors)
     return list(answer) if isinstance(answer, tuple) else [answer]
 
 
@@ -161,11 +171,11 @@ def _kept(module: nn.Module, tensors: Tensors) -> list[tuple[str, Tensors, Tenso
     given: dict[int, list[Tensors]] = {}
 
     def begins(layer: nn.Module, args: Any, kwargs: Any) -> None:
-        given.setdefault(id(layer), []).append(_copies((args, kwargs)))
+        given.setdefault(id(layer), []).append(_kept_of((args, kwargs)))
 
     def ends(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, _args: Any, answer: Any) -> None:
-            found.append((name, given[id(layer)].pop(), _copies(answer)))
+            found.append((name, given[id(layer)].pop(), _kept_of(answer)))
 
         return hook
 
@@ -174,7 +184,7 @@ def _kept(module: nn.Module, tensors: Tensors) -> list[tuple[str, Tensors, Tenso
         told = f"{name} ({type(layer).__name__})" if name else "its forward"
         hooks += [layer.register_forward_pre_hook(begins, with_kwargs=True), layer.register_forward_hook(ends(told))]
     try:
-        _run(module, tensors)
+        _run(module, _copies(tensors))
     finally:
         for hook in hooks:
             hook.remove()
@@ -184,9 +194,14 @@ def _kept(module: nn.Module, tensors: Tensors) -> list[tuple[str, Tensors, Tenso
 def _nodes(network: Network, tensors: Tensors) -> Iterator[tuple[str, Tensors, Tensors]]:
     """Of a network from a file each node, which may be a function; those before it need not be compared."""
     for node, value in zip(network.nodes, network.trace(tensors, [one.name for one in network.nodes]), strict=True):
-        yield f"{node.name} ({node.options.get('operator', node.op)})", [], _copies(value)
+        yield f"{node.name} ({node.options.get('operator', node.op)})", [], _kept_of(value)
+
+
+def _kept_of(values: Any) -> Tensors:
+    """Copies of the tensors in an answer that are not too large."""
+    return [one for one in _copies(values) if one.numel() <= _KEPT]
 
 
 def _copies(values: Any) -> Tensors:
-    """Copies of the tensors in an answer that are not too large; what comes after may change them in place."""
-    return [one.clone() for one in tree_leaves(values) if isinstance(one, Tensor) and one.numel() <= _KEPT]
+    """Copies of the tensors in an answer, or of inputs: what comes after may change them in place."""
+    return [one.clone() for one in tree_leaves(values) if isinstance(one, Tensor)]

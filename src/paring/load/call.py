@@ -69,6 +69,8 @@ def flat(answer: Any, where: str) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
         return ("output",), (answer,)
     if isinstance(answer, Mapping):
         named = {str(key): value for key, value in answer.items()}
+        if len(named) < len(answer):
+            raise ParingError("two keys of its answer are the same as text", where, "give each a name of its own")
     elif is_dataclass(answer):
         named = {field.name: getattr(answer, field.name) for field in fields(answer)}
     elif isinstance(answer, tuple | list) and answer:

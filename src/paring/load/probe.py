@@ -22,6 +22,7 @@ def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> 
         ParingError: the module does not take such inputs, gives something other than tensors with the batch first, or
             does not answer each sample by itself (`paring.load.alone`).
     """
+    _sound(inputs, str(source))
     module.eval()
     style = call.style(module, inputs, str(source))
     answer = _answer(module, source, inputs, style)
@@ -42,6 +43,22 @@ def model(module: nn.Module, source: Source, inputs: tuple[TensorSpec, ...]) -> 
     found = Model(module, source, inputs, tuple(outputs), edits)
     alone.check(found)
     return found
+
+
+def _sound(inputs: tuple[TensorSpec, ...], where: str) -> None:
+    """Raises ParingError if inputs cannot be told apart, or one is not a batch of samples."""
+    names = [spec.name for spec in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not all(names):
+        problem = f"two of its inputs are called {twice[0]!r}" if twice else "an input has no name"
+        raise ParingError(problem, where, "give each a name of its own: --shape NAME=3,224,224")
+    for spec in inputs:
+        if not spec.shape or spec.shape[0] in spec.free or not isinstance(spec.shape[0], str):
+            raise ParingError(
+                f"its input {spec.name} of shape {spec.shape} is not one of samples, the batch first",
+                where,
+                "give what is the same for all samples to the module as a buffer, not as an input",
+            )
 
 
 def fitted(model: Model, task: Task) -> Model:

@@ -44,7 +44,7 @@ def of_model(model: Model) -> Answer:
 
     def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
         outputs = fast({spec.name: laid_out(torch.from_numpy(inputs[spec.name])) for spec in model.inputs})
-        return {name: tensor.float().numpy() for name, tensor in outputs.items()}
+        return {name: tensor.detach().float().numpy() for name, tensor in outputs.items()}
 
     return answer
 
