@@ -4,7 +4,7 @@ BIN := .venv/bin
 # one thread a process: two test processes on two cores, without threads that spin against each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test unit lint format bench bench-tensorflow clean
+.PHONY: setup demo test unit lint format proofs bench bench-tensorflow clean
 
 setup: .venv/.ready
 
@@ -35,10 +35,16 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Hours of proofs: random networks and known ones through every step and target that runs here
+proofs: setup
+	$(BIN)/python benchmarks/random_networks.py --networks 5000
+	$(BIN)/python -m pytest -q -m slow tests/test_random_networks.py
+
 # Speed and slow proofs: rewrites the tables in benchmarks/results
 bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/parity_cost.py
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/students.py
 	$(BIN)/python benchmarks/training.py
