@@ -36,9 +36,8 @@ def check(model: Model) -> None:
     pair = [torch.from_numpy(array[:2]) for array in arrays]
     one = [tensor[1:] for tensor in pair]
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        given = _copies(pair)
         try:
-            before, (together, guilty) = torch.get_rng_state(), _watched(module, given)
+            before, (together, guilty) = torch.get_rng_state(), _watched(module, _copies(pair))
         except Exception:  # on values at random it fails in any way; with its own it may not
             return
         if guilty:
@@ -47,13 +46,6 @@ def check(model: Model) -> None:
                 where,
                 "train it with track_running_stats=True and call eval(), or take a norm of each sample alone: "
                 "GroupNorm, InstanceNorm",
-            )
-        changed = [spec.name for spec, now, was in zip(model.inputs, given, pair, strict=True) if not now.equal(was)]
-        if changed:
-            raise ParingError(
-                f"its forward pass writes into its input {changed[0]}, which is not its own",
-                where,
-                "x = x + 1 in place of x += 1, and ReLU(inplace=False) where it comes first",
             )
         drawn = not torch.equal(before, torch.get_rng_state())
         try:
