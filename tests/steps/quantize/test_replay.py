@@ -51,6 +51,12 @@ class Joined(nn.Module):
         return torch.cat([self.far(h), self.near(h).sigmoid()], 1)
 
 
+def normed() -> nn.Module:
+    """Weights that are computed, and a batch norm behind them."""
+    first = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    return nn.Sequential(first, nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+
 def loaded(module: nn.Module) -> Model:
     return probe.model(module.eval(), Source("test"), (TensorSpec.of("image", SHAPE),))
 
@@ -60,7 +66,7 @@ def quantized(model: Model, x: Tensor, folder: Path, **options: Any) -> Model:
     return QuantizeStatic().apply(model, config, Context(Images(x), Limits(EVERY, EVERY), 0, model, folder))
 
 
-@pytest.mark.parametrize("make", [Shared, Joined])
+@pytest.mark.parametrize("make", [Shared, Joined, normed])
 def test_replay(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)
     x = torch.randn(16, *SHAPE)

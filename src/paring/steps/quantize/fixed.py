@@ -152,7 +152,7 @@ def reopened(before: Model, model: Model) -> "tuple[GraphModule, Scheme]":
 def _prepared(model: Model, data: Mapping[str, Json]) -> "GraphModule":
     from paring.steps.quantize import graph
 
-    folded = graph.fold(graph.capture(model), biases=data["biases"])
+    folded = graph.fold(graph.capture(model, proven=False), biases=data["biases"])
     marks = annotator(Scheme.from_json(data["scheme"]))
     marks.keep_apart(data.get("apart", ()))
     prepared = graph.prepare(folded, marks)

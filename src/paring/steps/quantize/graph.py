@@ -12,7 +12,9 @@ from torch.fx import GraphModule, Node
 from paring.core.errors import ParingError
 from paring.core.model import Json, Model
 from paring.core.quiet import quiet
+from paring.steps.quantize import same
 from paring.steps.quantize.annotate import WEIGHTED, Annotator, fused_activation, layer_of
+from paring.steps.quantize.constants import fold_constants
 from paring.steps.quantize.functional import functional
 from paring.steps.quantize.nodes import assign, attribute
 from paring.steps.quantize.norms import fold_norms
@@ -25,11 +27,16 @@ _decomposed = torch.ops.quantized_decomposed
 _QUANTIZE = {_decomposed.quantize_per_channel.default, _decomposed.quantize_per_tensor.default}
 
 
-def capture(model: Model) -> GraphModule:
+def capture(model: Model, *, proven: bool = True) -> GraphModule:
     """The graph of a model, free dimensions kept free and nothing written in place. The model's tensors are shared.
 
+    Args:
+        model: in its working form.
+        proven: hold its answers against those of the module; not where they mean nothing, as the tensors come later.
+
     Raises:
-        ParingError: `torch.export` cannot trace it (the message carries its reason); it keeps something between calls.
+        ParingError: `torch.export` cannot trace it (the message carries its reason); it keeps something between calls;
+            the graph answers otherwise.
     """
     args = tuple(torch.zeros(spec.sized(2), dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
     names = {size for spec in model.inputs for size in spec.shape if isinstance(size, str)}
@@ -53,17 +60,24 @@ def capture(model: Model) -> GraphModule:
             "avoid Python control flow that depends on values, and shapes fixed to one batch size",
         ) from error
     rewrite(graph)
+    if proven:
+        same.require(model, graph, "traced")
     return graph
 
 
-def fold(graph: GraphModule, *, biases: bool = False) -> GraphModule:
-    """The graph with batch norm folded into the layers before, in tensors of its own.
+def fold(graph: GraphModule, *, biases: bool = False, of: Model | None = None) -> GraphModule:
+    """The graph with batch norm folded into the layers before, and weights stored that it computes, in own tensors.
 
     Args:
         graph: as `capture` gives it; it is changed and returned.
         biases: give every layer with a weight a bias, so that a repair can write into it.
+        of: the model whose answers it is held against; None for no such proof.
+
+    Raises:
+        ParingError: it answers otherwise than the model.
     """
     with quiet():
+        fold_constants(graph)
         fold_norms(graph)
     copies: dict[nn.Parameter, nn.Parameter] = {}  # a tied one has several names
     for name, parameter in list(graph.named_parameters(remove_duplicate=False)):
@@ -75,6 +89,8 @@ def fold(graph: GraphModule, *, biases: bool = False) -> GraphModule:
             if layer.bias is None:
                 _add_bias(graph, layer)
         graph.recompile()
+    if of is not None:
+        same.require(of, graph, "folded")
     return graph
 
 

@@ -71,7 +71,7 @@ class QuantizeAware:
         norms = network.norms(captured)
         learned = frozenset(name for name, parameter in captured.named_parameters() if parameter.requires_grad)
         there = dict(captured.named_parameters())
-        folded = graph.fold(captured)
+        folded = graph.fold(captured, of=model)
         learned |= {name for name, _ in folded.named_parameters() if name not in there}  # of a batch norm by itself
         scheme = scheme_of(config, folded, self.name)
         marks = fixed.annotator(scheme, config.calibration.method, config.calibration.weights)

@@ -176,7 +176,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     from paring.steps.quantize.repairs import Repairs
 
     ranges, name = config.calibration, QuantizeStatic.name
-    folded = graph.fold(graph.capture(model), biases=bool(config.repairs))
+    folded = graph.fold(graph.capture(model), biases=bool(config.repairs), of=model)
     scheme = scheme_of(config, folded, name)
     slower = fixed.slower(scheme, choosable(folded), context.limits)
     repairs = Repairs(config.repairs, model, ranges.samples, context)
@@ -198,7 +198,7 @@ def quantizable(model: Model) -> dict[str, str | None]:
     if model.quantized:
         return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
     annotator = fixed.annotator(Scheme())
-    graph.prepare(graph.fold(graph.capture(model)), annotator)
+    graph.prepare(graph.fold(graph.capture(model, proven=False)), annotator)
     return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}
 
 

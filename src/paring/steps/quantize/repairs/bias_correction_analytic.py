@@ -38,7 +38,7 @@ class AnalyticBiasCorrection:
 
     def apply(self, work: Work) -> None:
         """Corrects the biases of layers whose inputs come from batch norm; the others are left alone, and named."""
-        captured = graphs.capture(work.model)  # before folding, with batch norm in it
+        captured = graphs.capture(work.model, proven=False)  # before folding, with batch norm in it
         inputs = {node.name: node.all_input_nodes[0] for node in captured.graph.nodes if node.target in SUPPORTED}
         factors = {one.node.name: one.node.meta.get(SCALED) for one in graphs.weighted(work.folded)}
         floats = {one.node.name: one for one in graphs.weighted(work.folded)}
