@@ -51,6 +51,7 @@ bench: setup
 	$(BIN)/python benchmarks/efficientnet_lite.py
 	$(BIN)/python benchmarks/keras_door.py
 	$(BIN)/python benchmarks/keras_door.py --litert
+	for door in zoo transformers keras; do $(BIN)/python benchmarks/parity_sweep.py $$door || exit 1; done
 	$(BIN)/python benchmarks/onnx_door.py
 	$(BIN)/python benchmarks/onnx_runtime.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nncf --constraint constraints.txt

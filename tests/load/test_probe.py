@@ -62,3 +62,10 @@ def test_every_answer_is_given_whatever_it_is_made_of(function) -> None:
     assert list(found) == ["output", *(f"output_{i}" for i in range(1, len(wanted)))]
     for one, other in zip(found.values(), wanted, strict=True):
         torch.testing.assert_close(torch.from_numpy(one), other.float())
+
+
+def test_what_is_asked_of_a_model_that_writes_into_its_input_is_left_as_it_was() -> None:
+    model = probe.model(Given(lambda linear, x: linear(x.add_(1))).eval(), Source("case"), (_ROW,))
+    x = torch.zeros(3, 4).numpy()
+    of_model(model)({"x": x})
+    assert not x.any()

@@ -43,7 +43,8 @@ def of_model(model: Model) -> Answer:
     fast = replace(model, module=evaluated(model.module))
 
     def answer(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = fast({spec.name: laid_out(torch.from_numpy(inputs[spec.name])) for spec in model.inputs})
+        # copies: a layer may write into its input, which is the caller's
+        outputs = fast({spec.name: laid_out(torch.tensor(inputs[spec.name])) for spec in model.inputs})
         return {name: tensor.detach().float().numpy() for name, tensor in outputs.items()}
 
     return answer
