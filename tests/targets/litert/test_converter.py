@@ -103,3 +103,16 @@ def test_equal_biases_have_the_codes_of_their_channels(tmp_path: Path) -> None:
     wanted = of_model(model)(IMAGES)["output"]
     found = TARGET.open(TARGET.export(model, tmp_path / "m.tflite")).run(IMAGES)["output"]
     assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_sigmoid_stays_one_operator(turned: bool, tmp_path: Path) -> None:
+    def sigmoid(_: Tensor, x: Tensor) -> Tensor:
+        return (x.permute(0, 2, 3, 1) if turned else x).sigmoid()
+
+    def gentle(_: Tensor, x: Tensor) -> Tensor:
+        return 2 / (1 + x.permute(0, 2, 3, 1).exp())
+
+    model = _model(Net([sigmoid, gentle], torch.ones(1)))
+    _answers_as_torch(model, tmp_path)
+    assert TARGET.describe(tmp_path / "m.tflite").operators["LOGISTIC"] == 1

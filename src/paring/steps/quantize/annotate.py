@@ -85,7 +85,8 @@ MOVED = {
     aten.clamp_max.default,
 }
 MASKING = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.where.self}
-JOINED = {aten.cat.default, aten.maximum.default, aten.minimum.default}
+JOINED = {aten.cat.default}
+PICKED = {aten.maximum.default, aten.minimum.default}  # of several, which kernels want in one scale
 # operator -> (scale, zero point) of its int8 output, which the runtimes' kernels require; in int16 it is 1/32768, 0
 FIXED = {
     aten.sigmoid.default: (1 / 256, -128),
@@ -180,7 +181,7 @@ class Annotator(Quantizer):  # type: ignore[misc]  # torchao is untyped
                 _mark(node, {source: shared}, shared)
             elif source.op == "placeholder":
                 _mark(node, {source: act}, SharedQuantizationSpec((source, node)))
-        elif target in JOINED:
+        elif target in JOINED | PICKED:
             first, *others = dict.fromkeys(node.all_input_nodes)
             shared = SharedQuantizationSpec((first, node))
             _mark(node, {first: act, **dict.fromkeys(others, shared)}, shared)

@@ -167,7 +167,24 @@ def _hide_constants(module: Any) -> None:
             with ir.InsertionPoint(reader), ir.Location.unknown():
                 reader.operands[place] = stablehlo.optimization_barrier([value])
 
+    def one(value: Any) -> bool:
+        owner = value.owner
+        if isinstance(owner, ir.Block):
+            return False
+        if owner.name == "stablehlo.broadcast_in_dim":
+            return one(owner.operands[0])
+        held = owner.attributes["value"] if owner.name == "stablehlo.constant" else None
+        return held is not None and bool(held.is_splat) and float(held.get_splat_value().value) == 1
+
+    def logistic(operation: Any) -> bool:
+        """Whether it is 1 / (1 + exp(x)), which the converter makes one operator of as it stands."""
+        if operation.name != "stablehlo.divide" or isinstance(total := operation.operands[1].owner, ir.Block):
+            return False
+        parts = [part.owner for part in total.operands if not isinstance(part.owner, ir.Block)]
+        grows = any(part.name == "stablehlo.exponential" for part in parts)
+        return total.name == "stablehlo.add" and grows and one(operation.operands[0])
+
     module.operation.walk(visit)
     for operation in ordered:
-        if constant(operation.operands[0]):
+        if constant(operation.operands[0]) and not logistic(operation):
             hide(operation, 0)
