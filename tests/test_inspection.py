@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from paring import load
+from paring import inspection, load
 from paring.core.errors import ParingError
 from paring.inspection import of_artifact, of_model
+from paring.targets import TARGETS
 from paring.targets.litert import LiteRT
 from paring.testing.models import quantized, tiny, unknown_operator
 
@@ -89,3 +91,14 @@ def test_a_file_tells_its_operators_and_tensors(tmp_path: Path) -> None:
     (tmp_path / "n.tflite").write_bytes(b"x")
     with pytest.raises(ParingError):
         of_artifact(tmp_path / "n.tflite", LiteRT())
+
+
+def test_what_steps_and_targets_say_is_what_each_says_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny()
+    alone = {name: inspection._verdict(name, model) for name in TARGETS.names()}
+    exports = []
+    export = torch.export.export
+    monkeypatch.setattr(torch.export, "export", lambda *args, **options: exports.append(1) or export(*args, **options))
+    found = inspection.of_model(model)
+    assert found.targets == alone
+    assert len(exports) <= 6  # for each family of steps and of targets, not for each of them

@@ -7,6 +7,7 @@ from pathlib import Path
 from paring.core import artifact
 from paring.core.errors import ParingError
 from paring.core.model import Event, Json, Model, Skipped, TensorSpec
+from paring.core.once import once
 from paring.core.step import ActsOn, Step
 from paring.core.target import Contents, Describes, Problem, Target, why_not_run
 from paring.measure.cost import LayerCost, per_layer
@@ -125,12 +126,13 @@ class ArtifactInspection:
 
 def of_model(model: Model) -> Inspection:
     """Asks every step and every target what it makes of a model; a missing package is told, and no error."""
-    return Inspection(
-        model,
-        per_layer(model),
-        {name: found for name in STEPS.names() if (found := _technique(name, model)) is not None},
-        {name: _verdict(name, model) for name in TARGETS.names()},
-    )
+    with once():
+        return Inspection(
+            model,
+            per_layer(model),
+            {name: found for name in STEPS.names() if (found := _technique(name, model)) is not None},
+            {name: _verdict(name, model) for name in TARGETS.names()},
+        )
 
 
 def of_artifact(path: Path, target: Target) -> ArtifactInspection:

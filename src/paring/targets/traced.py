@@ -10,6 +10,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from paring.core.model import Model, TensorSpec
+from paring.core.once import known
 from paring.core.quiet import quiet
 from paring.core.target import Problem
 
@@ -29,9 +30,13 @@ def shared(model: Model, program: ExportedProgram) -> Iterator[None]:
 
 def trace(model: Model) -> ExportedProgram:
     """The model's operators for one sample."""
-    known = _shared.get()
-    if known is not None and known[0] is model:
-        return known[1]
+    given = _shared.get()
+    if given is not None and given[0] is model:
+        return given[1]
+    return known("trace", model, lambda: _traced(model))
+
+
+def _traced(model: Model) -> ExportedProgram:
     with quiet():
         return torch.export.export(model.module, samples(model.inputs), strict=False)
 

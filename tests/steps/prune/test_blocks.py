@@ -12,9 +12,9 @@ from torch import nn
 
 from paring import load
 from paring.core.errors import ParingError
-from paring.core.model import Model
+from paring.core.model import Model, Source, TensorSpec
 from paring.core.step import Context, Deployed
-from paring.load import saved
+from paring.load import probe, saved
 from paring.measure import cost
 from paring.steps import STEPS, keep_invariants
 from paring.steps.prune.blocks import BlocksConfig, PruneBlocks
@@ -339,3 +339,38 @@ def test_later_steps_keep_what_is_left(tmp_path: Path) -> None:
             assert residual.find(later).removable == left
         again = saved.load(saved.save(later, tmp_path / "later.safetensors"))
         assert torch.equal(again(images())["output"], later(images())["output"])
+
+
+class Cached(nn.Module):
+    """Blocks that note what they have seen in an object that they are given, as language models do."""
+
+    class Seen:
+        """Grows with every block that writes into it."""
+
+        def __init__(self) -> None:
+            self.rows: dict[int, torch.Tensor] = {}
+
+    class Block(nn.Module):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number, self.layer = number, nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor, seen: "Cached.Seen") -> torch.Tensor:
+            rows = torch.cat([seen.rows[self.number], x], 1) if self.number in seen.rows else x
+            seen.rows[self.number] = rows
+            return x + self.layer(rows) * torch.ones_like(x)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks, self.out = nn.ModuleList(self.Block(number) for number in range(3)), nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = self.Seen()
+        for block in self.blocks:
+            x = block(x, seen)
+        return self.out(x.mean(1))
+
+
+def test_blocks_that_write_into_what_they_are_given_can_go() -> None:
+    model = probe.model(Cached().eval(), Source("test"), (TensorSpec.of("x", (5, 8)),))
+    assert PruneBlocks().acts_on(model) == {"blocks.0": None, "blocks.1": None, "blocks.2": None}

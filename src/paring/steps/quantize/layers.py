@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from paring.core.errors import ParingError
 from paring.core.model import Edit, Json, Model
+from paring.core.once import known
 from paring.core.quiet import quiet
 from paring.steps.quantize.annotate import WEIGHTED, layer_of
 from paring.steps.select import Choosable
@@ -49,6 +50,10 @@ def layers(model: Model) -> list[Layer]:
     Raises:
         ParingError: `torch.export` cannot trace the model.
     """
+    return list(known("layers", model, lambda: _layers(model)))
+
+
+def _layers(model: Model) -> list[Layer]:
     graph = _trace(model)
     nodes = [
         n for n in graph.graph.nodes if n.op == "call_function" and (n.target in WEIGHTED or n.target is _EMBEDDING)

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from paring.core.errors import ParingError
 from paring.core.model import Model
+from paring.core.once import known
 from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.ladder import LadderConfig
 from paring.steps.quantize.mixed import MixedConfig
@@ -193,10 +194,14 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
 
 def quantizable(model: Model) -> dict[str, str | None]:
     """Layers whose weights become integers -> None; others -> the reason why they stay in float."""
-    from paring.steps.quantize import fixed, graph
-
     if model.quantized:
         return {i.layer: "quantized already" for i in model.invariants if i.kind == "scale"}
+    return dict(known("quantizable", model, lambda: _quantizable(model)))
+
+
+def _quantizable(model: Model) -> dict[str, str | None]:
+    from paring.steps.quantize import fixed, graph
+
     annotator = fixed.annotator(Scheme())
     graph.prepare(graph.fold(graph.capture(model, proven=False)), annotator)
     return {**{one.layer: one.reason for one in annotator.skipped}, **dict.fromkeys(annotator.layers)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from paring.core.errors import ParingError
 from paring.core.model import Model, Skipped
@@ -21,6 +21,7 @@ from paring.core.target import one_sample
 from paring.steps.select import Choosable, select
 
 Watch = Callable[[str, Any, Any], object]
+_PLAIN = (Tensor, bool, int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ def watching(module: nn.Module, names: tuple[str, ...], watch: Watch) -> Iterato
 
     def watched(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:
+            before = _apart(arguments), _apart(named)
             answer = forward(*arguments, **named)
-            watch(name, (arguments, named), answer)
+            watch(name, before, answer)
             return answer
 
         return run
@@ -132,6 +134,11 @@ def watching(module: nn.Module, names: tuple[str, ...], watch: Watch) -> Iterato
     finally:
         for part in parts.values():
             vars(part).pop("forward", None)
+
+
+def _apart(values: Any) -> Any:
+    """Arguments with copies of what a block may write into, such as the keys and values that it has seen."""
+    return tree_map(lambda one: one if isinstance(one, _PLAIN) or callable(one) else copy.deepcopy(one), values)
 
 
 def tensor_of(values: Any) -> Tensor | None:
@@ -161,8 +168,11 @@ def _refusal(
     if taken is None or given is None or taken.shape != given.shape:
         shapes = [None if one is None else tuple(one.shape) for one in (taken, given)]
         return f"it takes {shapes[0]} and gives {shapes[1]}"
-    if reason := _astray(module.get_submodule(name), arguments, named, taken):
-        return reason
+    try:
+        if reason := _astray(module.get_submodule(name), arguments, named, taken):
+            return reason
+    except Exception as error:  # a forward pass can fail in any way
+        return f"it does not run by itself: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
     try:
         with without(module, name), torch.inference_mode():
             found = _shapes(module(*inputs))
@@ -182,7 +192,7 @@ def _astray(block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any],
             if any(one.ndim > 1 for one in own.values()):
                 for one in own.values():
                     one.zero_()
-        first = tensor_of(still.forward(*arguments, **named))
+        first = tensor_of(still.forward(*_apart(arguments), **_apart(named)))
         swapped = [moved if value is taken else value for value in arguments]
         second = tensor_of(still.forward(*swapped, **{k: moved if v is taken else v for k, v in named.items()}))
     if first is None or second is None or torch.allclose(first, second):
