@@ -68,3 +68,19 @@ def test_what_something_else_reads_too_stays(tmp_path: Path) -> None:
             return found
 
     assert _operators(tmp_path, Both())["PAD"] >= 1
+
+
+def test_an_image_that_a_shortcut_reads_too_is_padded_by_the_convolution(tmp_path: Path) -> None:
+    class Shortcut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pad, self.second = nn.ZeroPad2d((0, 1, 0, 1)), _strided(3, groups=1)
+            self.shortcut = nn.Conv2d(8, 8, 1, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = torch.relu(self.second(self.pad(x)) + self.shortcut(x))
+            return found
+
+    found = _operators(tmp_path, Shortcut())
+    assert "PAD" not in found
+    assert found.get("TRANSPOSE", 0) <= 1  # before the matrix

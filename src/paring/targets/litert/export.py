@@ -12,7 +12,18 @@ from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import parity, scales, zeros
-from paring.targets.litert import LiteRT, codes, contents, converter, flatbuffer, means, pads, wide
+from paring.targets.litert import (
+    LiteRT,
+    codes,
+    contents,
+    converter,
+    flatbuffer,
+    means,
+    pads,
+    rewrite,
+    transposed,
+    wide,
+)
 from paring.targets.litert.check import problems
 from paring.targets.traced import samples
 
@@ -37,11 +48,13 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
             "export to litert",
             "export to coreml, or quantize.weights in the place of quantize.palette",
         )
-    module = wide.parted(model.module)
+    source = _rewritten(model)
+    module = wide.parted(source)
     file = flatbuffer.read(_convert(model, module, options))
+    transposed.mend(file, [one.value for one in model.invariants if one.kind == "scale"])
     pads.fuse(file)
     means.unturn(file)
-    if module is not model.module:  # else what looks like a mark is the network's own
+    if module is not source:  # else what looks like a mark is the network's own
         wide.joined(file)
     wide.widen(file)
     _store(model, file)
@@ -84,17 +97,26 @@ def _convert(model: Model, module: nn.Module, options: ExportOptions) -> bytes:
         with quiet() as said:
             return converter.convert(module, tuple(inputs), quantized=model.quantized)
     except Exception as error:  # the converter raises many kinds, MLIR's among them
-        found = problems(model)
-        if found:
-            raise ParingError(
-                "; ".join(str(problem) for problem in found), "export to litert", found[0].remedy
-            ) from error
-        reason = (str(error).strip() or said()).splitlines()
-        raise ParingError(
-            f"litert-torch could not convert the model: {reason[0] if reason else type(error).__name__}",
-            "export to litert",
-            "replace the layer that the message names; `paring check` lists operators without a lowering",
-        ) from error
+        raise _refused(model, error, said()) from error
+
+
+def _rewritten(model: Model) -> nn.Module:
+    try:
+        return rewrite.rewritten(model)
+    except Exception as error:  # torch.export raises many kinds
+        raise _refused(model, error, "") from error
+
+
+def _refused(model: Model, error: Exception, said: str) -> ParingError:
+    found = problems(model)
+    if found:
+        return ParingError("; ".join(str(problem) for problem in found), "export to litert", found[0].remedy)
+    reason = (str(error).strip() or said).splitlines()
+    return ParingError(
+        f"litert-torch could not convert the model: {reason[0] if reason else type(error).__name__}",
+        "export to litert",
+        "replace the layer that the message names; `paring check` lists operators without a lowering",
+    )
 
 
 def _store(model: Model, file: Any) -> None:

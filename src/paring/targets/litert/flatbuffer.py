@@ -31,6 +31,7 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
         metadata: JSON values that `read_metadata` gives back.
         float_ends: put a QUANTIZE after each input of codes and a DEQUANTIZE before each such output.
     """
+    compact(model)
     _shorten_names(model.subgraphs[0])
     signature = model.signatureDefs[0]
     for ends, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
@@ -49,6 +50,60 @@ def finish(model: Any, inputs: list[str], outputs: list[str], metadata: Json, fl
 def _numbered(end: Any) -> list[Any]:
     """The converter's order: it sorts by letters, `output_10` before `output_2`."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", end.name.decode())]
+
+
+def compact(model: Any) -> None:
+    """Takes out tensors, buffers and kinds of operators that nothing uses, in place.
+
+    TensorFlow Lite Micro gives every tensor of a file memory, and code reads every kind of operator.
+    """
+    for number, graph in enumerate(model.subgraphs):
+        ends = [
+            end
+            for signature in model.signatureDefs or []
+            if signature.subgraphIndex == number
+            for end in (*signature.inputs, *signature.outputs)
+        ]
+        lists = [(graph, "inputs"), (graph, "outputs")]
+        lists += [(one, side) for one in graph.operators for side in ("inputs", "outputs", "intermediates")]
+        used = {int(i) for owner, side in lists for i in _listed(owner, side)} | {int(end.tensorIndex) for end in ends}
+        blocks = [details for i in used if i >= 0 and (details := _block(graph.tensors[i])) is not None]
+        used |= {int(i) for details in blocks for i in (details.scales, details.zeroPoints)}
+        kept = sorted(i for i in used if i >= 0)
+        new = {old: place for place, old in enumerate(kept)} | {-1: -1}
+        for owner, side in lists:
+            if getattr(owner, side) is not None:
+                setattr(owner, side, [new[int(i)] for i in _listed(owner, side)])
+        for end in ends:
+            end.tensorIndex = new[int(end.tensorIndex)]
+        for details in blocks:
+            details.scales, details.zeroPoints = new[int(details.scales)], new[int(details.zeroPoints)]
+        graph.tensors = [graph.tensors[i] for i in kept]
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    owners = [*tensors, *(model.metadata or [])]
+    kept = sorted({0, *(int(one.buffer) for one in owners), *(int(i) for i in _listed(model, "metadataBuffer"))})
+    for one in owners:
+        one.buffer = kept.index(int(one.buffer))
+    if model.metadataBuffer is not None:
+        model.metadataBuffer = [kept.index(int(i)) for i in model.metadataBuffer]
+    model.buffers = [model.buffers[i] for i in kept]
+    operators = [one for graph in model.subgraphs for one in graph.operators]
+    kinds = sorted({int(one.opcodeIndex) for one in operators})
+    for one in operators:
+        one.opcodeIndex = kinds.index(int(one.opcodeIndex))
+    model.operatorCodes = [model.operatorCodes[i] for i in kinds]
+
+
+def _listed(owner: Any, side: str) -> list[int]:
+    found = getattr(owner, side)
+    return [] if found is None else [int(i) for i in found]
+
+
+def _block(tensor: Any) -> Any:
+    """What says where the scales of a tensor's blocks are; None where it has none."""
+    held = tensor.quantization
+    block = schema.QuantizationDetails.BlockwiseQuantization
+    return held.details if held is not None and held.detailsType == block else None
 
 
 def write_metadata(model: Any, name: str, values: Json) -> None:

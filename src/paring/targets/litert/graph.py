@@ -17,6 +17,11 @@ def before(model: Any, graph: Any, index: int, kind: int) -> Any:
     """The operator of that kind that gives a tensor which only one operator reads; else None."""
     if index in [int(i) for i in graph.outputs] or readers(graph, index) != 1:
         return None
+    return maker(model, graph, index, kind)
+
+
+def maker(model: Any, graph: Any, index: int, kind: int) -> Any:
+    """The operator of that kind that gives a tensor, whoever reads it; else None."""
     found = next((one for one in graph.operators if index in [int(i) for i in one.outputs]), None)
     return found if found is not None and flatbuffer.builtin(model, found) == kind else None
 

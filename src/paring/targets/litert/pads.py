@@ -11,21 +11,23 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from paring.targets.litert import flatbuffer
-from paring.targets.litert.graph import TO_NCHW, TO_NHWC, before, constant, sweep
+from paring.targets.litert.graph import TO_NCHW, TO_NHWC, constant, maker, sweep
 
 _Operator = schema.BuiltinOperator
 _CONVOLUTIONS = {_Operator.CONV_2D, _Operator.DEPTHWISE_CONV_2D}
 
 
 def fuse(model: Any) -> None:
-    """Lets every convolution pad by itself that reads nothing but a padded image, where that is `SAME`, in place.
+    """Lets every convolution pad by itself that reads a padded image, where that is `SAME`, in place.
 
-    Zero is exact in the codes of both, and stays the value that is padded with; answers do not change.
+    What else reads the image, padded or not, is left as it is. Zero is exact in the codes of both, and stays the
+    value that is padded with; answers do not change.
 
     Args:
         model: a whole file, as `flatbuffer.read` gives it.
     """
     graph = model.subgraphs[0]
+    _straighten(model, graph)
     for convolution in graph.operators:
         if flatbuffer.builtin(model, convolution) in _CONVOLUTIONS:
             source = _source(model, graph, convolution)
@@ -35,22 +37,36 @@ def fuse(model: Any) -> None:
     sweep(model, graph)
 
 
+def _straighten(model: Any, graph: Any) -> None:
+    """Lets what reads an image that was turned round and back again read the image itself."""
+    for back in [one for one in graph.operators if flatbuffer.builtin(model, one) == _Operator.TRANSPOSE]:
+        there = maker(model, graph, int(back.inputs[0]), _Operator.TRANSPOSE)
+        turns = None if there is None else constant(model, graph, there.inputs[1])
+        returns = constant(model, graph, back.inputs[1])
+        if there is None or turns is None or returns is None or [turns[axis] for axis in returns] != sorted(turns):
+            continue
+        source, result = int(there.inputs[0]), int(back.outputs[0])
+        if _alike(graph.tensors[source], graph.tensors[result]):
+            for reader in graph.operators:
+                reader.inputs = [source if int(i) == result else int(i) for i in reader.inputs]
+
+
 def _source(model: Any, graph: Any, convolution: Any) -> int | None:
     """The image that a convolution would read if it padded by itself; None where it cannot."""
     index = given = int(convolution.inputs[0])
-    turned = before(model, graph, index, _Operator.TRANSPOSE)
+    turned = maker(model, graph, index, _Operator.TRANSPOSE)
     if turned is not None:
         if constant(model, graph, turned.inputs[1]) != TO_NHWC:
             return None
         index = int(turned.inputs[0])
-    pad = before(model, graph, index, _Operator.PAD)
+    pad = maker(model, graph, index, _Operator.PAD)
     amounts = None if pad is None else constant(model, graph, pad.inputs[1])
     if pad is None or amounts is None or convolution.builtinOptions.padding != schema.Padding.VALID:
         return None
     index = int(pad.inputs[0])
     sides = np.reshape(amounts, (-1, 2)).tolist()
     if turned is not None:
-        back = before(model, graph, index, _Operator.TRANSPOSE)
+        back = maker(model, graph, index, _Operator.TRANSPOSE)
         if back is None or constant(model, graph, back.inputs[1]) != TO_NCHW:
             return None
         index, sides = int(back.inputs[0]), [sides[axis] for axis in TO_NHWC]
