@@ -42,8 +42,8 @@ def test_a_target_is_judged_by_the_options_of_the_device() -> None:
         options = {"targets": [{"ethosu": {"accelerator": accelerator}}]}
         return of(findings(sine_and_squeeze(), device(**options)), "slow")
 
-    assert "an Ethos-U55 or U65 on integers alone" in told("ethos-u55-128")
-    assert "an Ethos-U85 on integers alone" in told("ethos-u85-256")
+    assert "an Ethos-U55 or U65 has no SIN" in told("ethos-u55-128")
+    assert "an Ethos-U85 has no SIN" in told("ethos-u85-256")
     with pytest.raises(ParingError, match="device board"):
         told("ethos-u99")
 
