@@ -39,6 +39,18 @@ def test_products_saturate_where_there_is_no_instruction_that_adds_four(name: st
     assert processor.saturates(name) is wanted
 
 
+@pytest.mark.parametrize(
+    ("machine", "wanted"), [("x86_64", True), ("AMD64", True), ("aarch64", False), ("arm64", False)]
+)
+def test_a_processor_that_tells_no_instructions_is_taken_for_the_oldest_of_its_kind(machine: str, wanted: bool) -> None:
+    assert processor.saturates("some processor", machine) is wanted
+
+
+def test_a_processor_with_amx_adds_four(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("model name\t: Xeon\nflags\t\t: avx2 avx512bw avx512_vnni amx_int8\n")
+    assert processor.saturates(processor.cpu(tmp_path / "cpuinfo")) is False
+
+
 def test_a_processor_that_linux_does_not_describe_has_a_name(tmp_path: Path) -> None:
     assert processor.cpu(tmp_path / "none")
 

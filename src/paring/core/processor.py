@@ -11,6 +11,7 @@ _INSTRUCTIONS = {
     "amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "avx512bw": "AVX-512", "avx2": "AVX2",
     "i8mm": "I8MM", "asimddp": "dot product", "asimd": "NEON",
 }  # fmt: skip
+_X86 = {"x86_64", "amd64", "i386", "i686", "x86"}
 _BOARD = Path("/proc/device-tree/model")  # ARM boards tell their name here where cpuinfo does not
 
 
@@ -33,13 +34,19 @@ def cpu(described: Path = Path("/proc/cpuinfo"), board: Path = _BOARD) -> str:
     return f"{name} ({best})" if best else name
 
 
-def saturates(processor: str) -> bool:
+def saturates(processor: str, machine: str | None = None) -> bool:
     """Whether sums of two products of uint8 and int8 saturate on a processor, as `cpu` tells it.
 
-    AVX2 and AVX-512 without VNNI have but the instruction VPMADDUBSW, which adds them in 16 bits: Intel 64 and IA-32
+    x86 without VNNI or AMX has but the instruction PMADDUBSW, which adds them in 16 bits: Intel 64 and IA-32
     Architectures Software Developer's Manual, volume 2, PMADDUBSW.
+
+    Args:
+        processor: where it tells no instructions, the machine decides.
+        machine: kind of processor, as `platform.machine` has it; None for this one's.
     """
-    return processor.endswith(("(AVX2)", "(AVX-512)"))
+    if processor.endswith(tuple(f"({one})" for one in _INSTRUCTIONS.values())):
+        return processor.endswith(("(AVX2)", "(AVX-512)"))
+    return (machine or platform.machine()).lower() in _X86
 
 
 def device(processor: str, runtime: str, threads: int) -> str:

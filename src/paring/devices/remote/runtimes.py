@@ -103,7 +103,8 @@ class _ONNX:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        if saturates(cpu()):
+            options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         self._fed: list[Any] = []

@@ -6,6 +6,7 @@ from typing import Any
 import onnxruntime
 
 from paring.core.errors import ParingError
+from paring.core.processor import cpu, saturates
 
 
 def session(model: Path | bytes, where: str, threads: int = 1, optimized: Path | None = None) -> Any:
@@ -27,8 +28,8 @@ def session(model: Path | bytes, where: str, threads: int = 1, optimized: Path |
     options.log_severity_level = 4
     # threads that wait for the next inference by spinning would slow whatever else is timed beside it
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # x86 without VNNI adds pairs of uint8 × int8 products in 16 bits, which saturate: there, weights become uint8
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if saturates(cpu()):  # weights become uint8 then; on other processors that would only be slower
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized is not None:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimized)
