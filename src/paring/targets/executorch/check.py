@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from paring.core.model import Model
 from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions, Problem
-from paring.targets.executorch import pads
+from paring.targets.executorch import edge, pads
 from paring.targets.executorch.program import kernel_kind
 from paring.targets.executorch.rewrite import rewritten
 from paring.targets.feeding import End
@@ -64,7 +64,13 @@ def lower(model: Model, options: ExportOptions) -> tuple[Any, dict[str, End]]:
         program, ends = rewritten(model, options)
         # the checks of the dialect would stop at the first operator that has no kernel
         config = EdgeCompileConfig(_check_ir_validity=False)
-        return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], compile_config=config), ends
+        lowered = to_edge_transform_and_lower(
+            program,
+            transform_passes=[edge.one_scale, edge.one_reader],
+            partitioner=[XnnpackPartitioner()],
+            compile_config=config,
+        )
+        return lowered, ends
 
 
 def without_kernel(lowered: Any) -> list[Problem]:
@@ -112,6 +118,7 @@ def kernel(node: Any) -> str:
 def _written(operator: Any) -> str:
     """The variant of an operator that writes to a given tensor, which is what kernels are; empty if it has none."""
     try:
-        return str(to_variant(operator, SchemaKind.out)._name)
+        with quiet():  # it tells of operators on other things than tensors
+            return str(to_variant(operator, SchemaKind.out)._name)
     except RuntimeError:
         return ""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -63,10 +63,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Delegate:
-    """One of XNNPACK's graphs."""
+    """One of XNNPACK's graphs.
+
+    Attributes:
+        calls: its operators, in order.
+        tensors: all of them.
+        ends: place among what the graph is given and gives -> the tensor there.
+    """
 
     calls: tuple[Call, ...]
     tensors: tuple[FileTensor, ...]
+    ends: dict[int, FileTensor] = field(default_factory=dict)
 
 
 def xnnpack(payload: bytes, data: dict[str, bytes], name: str) -> Delegate:
@@ -83,7 +90,7 @@ def xnnpack(payload: bytes, data: dict[str, bytes], name: str) -> Delegate:
     head = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
     graph = _schema().read(payload[head.flatbuffer_offset : head.flatbuffer_offset + head.flatbuffer_size])
     constants = [one["named_key"] for one in graph["constant_data"]]
-    tensors: dict[int, FileTensor] = {}
+    tensors, ends = dict[int, FileTensor](), dict[int, FileTensor]()
     for value in graph["xvalues"]:
         label, table = value["xvalue_union"]
         plain = table if label == "XNNTensorValue" else table["tensor_value"]
@@ -100,8 +107,10 @@ def xnnpack(payload: bytes, data: dict[str, bytes], name: str) -> Delegate:
             zero_points,
             _zeros(stored, dtype, zero_points),
         )
+        if plain["flags"]:  # it is the graph's input or output
+            ends[plain["external_id"]] = tensors[plain["id_out"]]
     calls = [_call(one, tensors) for one in graph["xnodes"]]
-    return Delegate(tuple(calls), tuple(tensors.values()))
+    return Delegate(tuple(calls), tuple(tensors.values()), ends)
 
 
 def _call(node: dict[str, Any], tensors: dict[int, FileTensor]) -> Call:
@@ -176,7 +185,12 @@ def contents(content: bytes) -> Contents:
         for i, one in enumerate(plan.delegates)
     ]
     calls = list(_calls(plan, graphs))
-    tensors = [*_tensors(plan, program), *(tensor for graph in graphs for tensor in graph.tensors)]
+    meanings, own = _meanings(plan, graphs), []
+    for place, tensor, stored in _tensors(plan, program):
+        scales, points = (known.scales, known.zero_points) if (known := meanings.get(place)) else ((), ())
+        zeros = _zeros(stored, tensor.dtype, points)
+        own.append(replace(tensor, scales=scales, zero_points=points, zeros=zeros))
+    tensors = [*own, *(tensor for graph in graphs for tensor in graph.tensors)]
     floats = [call for call in calls if call.kind == "float"]
     names = (metadata(content) or {}).get("in_float", [])
     names = names if len(names) == len(floats) else [call.output for call in floats]
@@ -209,13 +223,24 @@ def _calls(plan: Any, graphs: list[Delegate]) -> Iterator[Call]:
             yield Call(name, f"value/{step.args[-1]}", kernel_kind(name, types))
 
 
-def _tensors(plan: Any, program: Any) -> Iterator[FileTensor]:
+def _tensors(plan: Any, program: Any) -> Iterator[tuple[int, FileTensor, bytes]]:
+    """The program's own: place among its values, the tensor, what is stored in it."""
     for i, one in enumerate(plan.values):
         if isinstance(one.val, schema.Tensor):
             index = one.val.data_buffer_idx
             stored = bytes(program.constant_buffer[index].storage) if index else b""
             dtype = one.val.scalar_type.name.lower()
-            yield FileTensor(f"value/{i}", dtype, tuple(one.val.sizes), len(stored), zeros=_zeros(stored, dtype))
+            yield i, FileTensor(f"value/{i}", dtype, tuple(one.val.sizes), len(stored)), stored
+
+
+def _meanings(plan: Any, graphs: list[Delegate]) -> dict[int, FileTensor]:
+    """Place of a value of the program -> the same in the XNNPACK graph that takes or gives it, with its scale."""
+    return {
+        step.args[place]: end
+        for step in (one.instr_args for one in plan.chains[0].instructions)
+        if isinstance(step, schema.DelegateCall)
+        for place, end in graphs[step.delegate_index].ends.items()
+    }
 
 
 def _read(content: bytes) -> Any:

@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 
 from paring.core.model import Model
 from paring.core.target import ExportOptions
+from paring.targets.executorch import norms
 from paring.targets.feeding import End
 from paring.targets.folded import fold_weights
 from paring.targets.traced import samples, trace
@@ -31,7 +32,7 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     raises.
     """
     traced: Any = trace(model).module(check_guards=False)
-    for rule in (fold_weights, _keep_dimensions, _average_what_is_there):
+    for rule in (fold_weights, norms.settle, _keep_dimensions, _average_what_is_there, _step_of_pools):
         rule(traced)
     nodes = traced.graph
     given = [node for node in nodes.nodes if node.op == "placeholder"]
@@ -90,6 +91,13 @@ def _average_what_is_there(graph: GraphModule) -> None:
             if not any(arguments[3]) and not node.kwargs:
                 arguments[2], arguments[5] = arguments[2] or arguments[1], False
                 node.args = tuple(arguments)
+
+
+def _step_of_pools(graph: GraphModule) -> None:
+    """A maximum over windows says its step, which is their size where it is left out: XNNPACK wants it said."""
+    for node in graph.graph.nodes:
+        if node.target is aten.max_pool2d.default and not (node.args[2:] and node.args[2]):
+            node.args = (*node.args[:2], node.args[1], *node.args[3:])
 
 
 def _bare_input(node: Node) -> Scale | None:
