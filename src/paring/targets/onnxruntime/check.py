@@ -1,5 +1,6 @@
 """Whether ONNX Runtime can run a model, told before any training."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,23 @@ from paring.core.quiet import quiet
 from paring.core.target import Problem
 from paring.targets.traced import layer_of, of_other_types, trace, untraceable
 
+aten = torch.ops.aten
+
+# operators, for which of their calls, what is wrong with it, remedy
+_UNLIKE: tuple[tuple[set[Any], Callable[[Any], bool], str, str], ...] = (
+    (
+        {aten.scaled_dot_product_attention.default},
+        lambda node: node.args[0].meta["val"].dim() != 4,
+        "torch.onnx translates attention of (batch, heads, length, width) alone",
+        "give query, key and value an axis of heads: unsqueeze(1) before, squeeze(1) behind",
+    ),
+    (
+        {aten.avg_pool2d.default, aten.avg_pool3d.default},
+        lambda node: len(node.args) > 6 and node.args[6] is not None,
+        "ONNX has no average pooling with a divisor of its own",
+        "leave divisor_override out, and multiply by what it stands for",
+    ),
+)
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -21,9 +39,20 @@ def problems(model: Model, runtime: str = "ONNX Runtime") -> list[Problem]:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
         return [*found, untraceable(model, error)]
-    return found + [
+    found += [
         Problem(f"ONNX has no translation for {operator}", layer, "replace the layer by one that ONNX has")
         for operator, layer in _unknown(program)
+    ]
+    return found + unlike(program)
+
+
+def unlike(program: ExportedProgram) -> list[Problem]:
+    """Operators that are translated, but not with the options that they have here."""
+    return [
+        Problem(told, layer_of(node.meta), remedy)
+        for node in program.graph.nodes
+        for operators, refused, told, remedy in _UNLIKE
+        if node.target in operators and refused(node)
     ]
 
 

@@ -1,5 +1,6 @@
 """A model becomes an `.onnx`, by torch.onnx and the rewrites beside this file."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from paring.core.quiet import quiet
 from paring.core.target import FLOAT_ENDS, ExportOptions
 from paring.targets import parity, scales, zeros
 from paring.targets.onnxruntime import ONNXRuntime, ends, file, rewrite
-from paring.targets.onnxruntime.check import problems
+from paring.targets.onnxruntime.check import problems, unlike
 from paring.targets.onnxruntime.session import session
 from paring.targets.traced import samples
 
@@ -97,22 +98,35 @@ def translated(model: Model, where: str) -> Any:
     try:
         with quiet():
             try:
-                return _exported(model, free=True)
+                return _exported(model, where, free=True)
+            except ParingError:
+                raise
             except Exception:  # many kinds; most often the code of the model fixes the batch size
-                return _exported(model, free=False)
+                return _exported(model, where, free=False)
+    except ParingError:
+        raise
     except Exception as error:
         found = problems(model)
         if found:
             raise ParingError("; ".join(map(str, found)), where, found[0].remedy) from error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ParingError(
-            f"torch.onnx could not export the model: {reason}",
+            f"torch.onnx could not translate {_culprit(error)}",
             where,
             "replace the layer that the message names; `paring check` lists operators without a translation",
         ) from error
 
 
-def _exported(model: Model, free: bool) -> Any:
+def _culprit(error: BaseException | None) -> str:
+    """The operator that an error of the exporter is about."""
+    while error is not None:
+        found = re.search(r"translating node .*target=(?:torch\.ops\.)?([\w.]+)", str(error))
+        if found:
+            return f"{found[1]}, with the options that it has here"
+        error = error.__cause__
+    return "the model"
+
+
+def _exported(model: Model, where: str, *, free: bool) -> Any:
     batch = torch.export.Dim("batch", min=1, max=2**16)
     shapes = [
         {axis: batch for axis, size in enumerate(spec.shape) if isinstance(size, str) and size not in spec.free}
@@ -128,6 +142,9 @@ def _exported(model: Model, free: bool) -> Any:
         input_names=[spec.name for spec in model.inputs],
         output_names=[spec.name for spec in model.outputs],
     )
+    found = unlike(program.exported_program)
+    if found:
+        raise ParingError("; ".join(map(str, found)), where, found[0].remedy)
     return program.model
 
 

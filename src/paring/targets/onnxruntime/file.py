@@ -47,10 +47,10 @@ def finish(model: Any, metadata: Json) -> bytes:
 
 
 def weight_scales(content: bytes) -> Iterator[tuple[float, ...]]:
-    """The scales of each tensor that is stored in int8."""
+    """The scales of each tensor that is stored in eight bits."""
     graph = ir.from_proto(onnx.load_from_string(content)).graph
     for node in graph:
-        if node.op_type == DEQUANTIZE and node.inputs[0].dtype == ir.DataType.INT8:
+        if node.op_type == DEQUANTIZE and node.inputs[0].dtype in (ir.DataType.INT8, ir.DataType.UINT8):
             scales = constant(node.inputs[1])
             if constant(node.inputs[0]) is not None and scales is not None:
                 yield tuple(float(scale) for scale in scales.reshape(-1))
@@ -150,18 +150,33 @@ def _scales(graph: Any) -> Mapping[str, tuple[tuple[float, ...], tuple[int, ...]
 
 def _shorten_names(graph: Any) -> None:
     """Calls what an operator computes after its layer, with a number; what it is fed with after its number."""
-    named = {value.name for value in (*graph.inputs, *graph.outputs)}
+    ends = [*graph.inputs, *graph.outputs]
+    taken = {value.name for value in ends}
     layers: dict[Any, str] = {}
     for number, node in enumerate(graph):
         layer = _layer(node, layers)
         node.name = f"{layer}_{number}"
         for place, value in enumerate(node.outputs):
             layers[value] = layer
-            if value.name not in named:
-                value.name = node.name if place == 0 else f"{node.name}_{place}"
-    for number, value in enumerate(list(graph.initializers.values())):
+            if value not in ends:
+                value.name = _free(node.name if place == 0 else f"{node.name}_{place}", taken)
+    stored = list(graph.initializers.values())
+    names = []
+    for number, value in enumerate(stored):
         layer = value.name.removesuffix("_code")[-_NAME:].lstrip(".") if "." in value.name else "c"
-        value.name = f"{layer}_{number}"
+        names.append(_free(f"{layer}_{number}", taken))
+    for number, value in enumerate(stored):  # none may have a name that another gets, even for a while
+        value.name = f"\0{number}"
+    for value, name in zip(stored, names, strict=True):
+        value.name = name
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or one like it where that is taken; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _layer(node: Any, layers: Mapping[Any, str]) -> str:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from paring.core.target import Array
 from paring.targets.onnxruntime.graph import DEQUANTIZE, QUANTIZE, constant, nodes, only_user, remove, store
 
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Transpose", "Reshape", "Unsqueeze", "Gather"}
 SHIFT = 128  # from a signed code to the unsigned one
 
 
@@ -32,11 +33,12 @@ def store_weights(graph: Any) -> None:
                 clip,
             )
         codes = np.clip(np.rint(weight * inverse) + zero_point.reshape(around), low, high).astype(zero_point.dtype)
-        stored = store(graph, f"{node.inputs[0].name}_code", codes)
+        name = node.inputs[0].name  # of which nothing is left when the node is gone
+        stored = store(graph, f"{name}_code", codes)
         remove(graph, last, stored)
         for user, _ in list(stored.uses()):  # a zero point of its own: one that is shared cannot be made unsigned
             if user.op_type == DEQUANTIZE and len(user.inputs) > 2:
-                user.replace_input_with(2, store(graph, f"{node.inputs[0].name}_zero", zero_point))
+                user.replace_input_with(2, store(graph, f"{name}_zero", zero_point))
         if last is not node:
             graph.remove(node, safe=True)
 
@@ -75,11 +77,15 @@ def store_biases(graph: Any) -> None:
 def shift(graph: Any) -> None:
     """Makes the int8 codes of activations uint8 ones: each code and each zero point is 128 more.
 
-    Exact, for rounding comes before the zero point is added. Weights stay int8.
+    Exact, for rounding comes before the zero point is added. Weights stay int8; a stored tensor that is added to
+    activations, or the like, goes with them.
     """
     for node in nodes(graph, QUANTIZE, DEQUANTIZE, "Pad"):
-        if constant(node.inputs[0]) is not None or len(node.inputs) < 3:
+        codes = constant(node.inputs[0])
+        if len(node.inputs) < 3 or (codes is not None and (codes.dtype != np.int8 or _weighs(node))):
             continue
+        if codes is not None:
+            node.replace_input_with(0, store(graph, f"{node.inputs[0].name}_u", shifted(codes)))
         zero_point = constant(node.inputs[2])
         if zero_point is not None and zero_point.dtype == np.int8:
             name = f"{node.inputs[2].name}_u"
@@ -89,6 +95,11 @@ def shift(graph: Any) -> None:
         for value in node.outputs:
             if value.dtype == ir.DataType.INT8:
                 value.type = ir.TensorType(ir.DataType.UINT8)
+
+
+def _weighs(node: Any) -> bool:
+    """Whether what a node gives is the weight of a layer."""
+    return any(user.op_type in _WEIGHTED for user, _ in node.outputs[0].uses())
 
 
 def shifted(codes: Array) -> Array:

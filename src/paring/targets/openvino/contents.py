@@ -61,7 +61,10 @@ def _told(node: Any, what: str) -> list[str]:
 def _given(node: Any) -> str:
     """The type of the first computed value that an operator is fed; `runtimePrecision` may be that of its weights."""
     fed = [end for end in node.input_values() if _told(end.get_node(), "layerType") != ["Const"]]
-    return _told(fed[0].get_node(), "outputPrecisions")[fed[0].get_index()] if fed else ""
+    if not fed:
+        return ""
+    types = _told(fed[0].get_node(), "outputPrecisions")
+    return types[min(fed[0].get_index(), len(types) - 1)]  # told once where all outputs have it
 
 
 def tensors(model: Any) -> Iterator[FileTensor]:
