@@ -1,6 +1,7 @@
 """Operators between two convolutions each, side by side in one network: what a runtime makes of each."""
 
 from collections.abc import Callable, Mapping
+from math import inf, log10
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ from torch import Tensor, nn
 
 from paring.core.model import Model, Source, TensorSpec
 from paring.core.step import Context
-from paring.core.target import Target
+from paring.core.target import Array, Limits, Target
 from paring.load import probe
 from paring.measure.answers import of_model
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
-from paring.testing.repairs import EVERY, Images, Limits
+from paring.testing.repairs import EVERY, Images
 
 CHANNELS, SIZE = 8, 8
 Between = Callable[[Tensor], Tensor]
@@ -75,7 +76,8 @@ def agreement(target: Target, model: Model, operators: Mapping[str, Between], pa
     return {name: _decibels(wanted, found) for name, wanted, found in pairs}
 
 
-def _decibels(wanted: np.ndarray, found: np.ndarray) -> float:  # type: ignore[type-arg]
-    assert wanted.shape == found.shape
-    error = np.linalg.norm((wanted - found).astype(float)) / np.linalg.norm(wanted.astype(float))
-    return float(-20 * np.log10(max(error, 1e-12)))
+def _decibels(wanted: Array, found: Array) -> float:
+    if wanted.shape != found.shape:
+        return -inf
+    error = float(np.linalg.norm(wanted.astype(float) - found.astype(float)))
+    return -20 * log10(max(error / float(np.linalg.norm(wanted.astype(float))), 1e-12))

@@ -64,7 +64,8 @@ def _given(node: Any) -> str:
     if not fed:
         return ""
     types = _told(fed[0].get_node(), "outputPrecisions")
-    return types[min(fed[0].get_index(), len(types) - 1)]  # told once where all outputs have it
+    place: int = fed[0].get_index()
+    return types[min(place, len(types) - 1)]  # told once where all outputs have it
 
 
 def tensors(model: Any) -> Iterator[FileTensor]:
@@ -79,9 +80,9 @@ def tensors(model: Any) -> Iterator[FileTensor]:
             dtype = np.dtype(end.element_type.to_dtype()).name
             if kind == _STORED:
                 values = operator.data
-                scales, axis = _scales(end)
-                points = (0,) * len(scales)
-                yield FileTensor(name, dtype, shape, values.nbytes, scales, points, share(values, points, axis))
+                scales, points, axis = _scales(end)
+                signed = tuple(point - SHIFT for point in points) if dtype == "uint8" else points
+                yield FileTensor(name, dtype, shape, values.nbytes, scales, signed, share(values, points, axis))
             elif kind == "FakeQuantize" and operator.get_attributes()["levels"] == 256:
                 yield FileTensor(name, "uint8", shape, 0, *_codes(operator))
             else:
@@ -89,21 +90,30 @@ def tensors(model: Any) -> Iterator[FileTensor]:
 
 
 def _constant(end: Any) -> Array | None:
-    """Values of the constant that gives an input; None if it is computed."""
+    """Values of the constant that gives an input, converted or not; None if it is computed."""
     node = end.get_node()
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
     values: Array | None = node.data if node.get_type_name() == _STORED else None
     return values
 
 
-def _scales(end: Any) -> tuple[tuple[float, ...], int]:
-    """Scales of a constant of codes and their axis: it is converted to floats, then multiplied."""
+def _scales(end: Any) -> tuple[tuple[float, ...], tuple[int, ...], int]:
+    """Scales of a constant of codes, their zero points and axis: converted to floats, less the point, multiplied."""
     for convert in _users(end, "Convert"):
-        for multiply in _users(convert.output(0), "Multiply"):
-            factor = _constant(multiply.input_value(1))
-            if factor is not None:
-                axes = [axis for axis, size in enumerate(factor.shape) if size > 1]
-                return tuple(map(float, factor.reshape(-1))), axes[0] if axes else 0
-    return (), 0
+        found = [
+            (convert, None),
+            *((one, _constant(one.input_value(1))) for one in _users(convert.output(0), "Subtract")),
+        ]
+        for values, point in found:
+            for multiply in _users(values.output(0), "Multiply"):
+                factor = _constant(multiply.input_value(1))
+                if factor is not None:
+                    axes = [axis for axis, size in enumerate(factor.shape) if size > 1]
+                    points = np.broadcast_to(0 if point is None else point, factor.shape)
+                    scales, shifts = tuple(map(float, factor.reshape(-1))), tuple(map(int, points.reshape(-1)))
+                    return scales, shifts, axes[0] if axes else 0
+    return (), (), 0
 
 
 def _codes(operator: Any) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -43,7 +43,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
     codes.store(graph, model, _WHERE)
     _finish(graph, options)
     stored = [one for one in tensors(graph) if one.bytes]
-    scales.require(model, (one.scales for one in stored if one.dtype == "int8"), _WHERE)
+    scales.require(model, (one.scales for one in stored if one.dtype in ("int8", "uint8")), _WHERE)
     zeros.require(model, stored, _WHERE)
     with atomic.directory(path) as folder:
         openvino.save_model(graph, folder / plugin.GRAPH, compress_to_fp16=False)
