@@ -52,11 +52,19 @@ def on_codes(graph: GraphModule) -> None:
                 stored = node.args[0].op == "get_attr"
                 codes = _stored(graph, node) if stored else node.args[0]
                 _replace(node, graph.graph.call_function(FLOATS, (codes,)))
-            elif node.target in _MOVES and (given := codes_of(node.args[0])) is not None:
+            elif node.target in _MOVES and not _leaps(node) and (given := codes_of(node.args[0])) is not None:
                 moved = graph.graph.call_function(node.target, (given, *node.args[1:]), node.kwargs)
                 moved.meta = {**node.meta, SCALE: given.meta[SCALE]}
                 _replace(node, graph.graph.call_function(FLOATS, (moved,)))
     graph.graph.eliminate_dead_code()
+
+
+def _leaps(node: Node) -> bool:
+    """Whether a maximum over windows passes over values, which QNNPACK refuses."""
+    if node.target is not aten.max_pool2d.default:
+        return False
+    window, step = (list(one) * 2 for one in (node.args[1], [*node.args[2:3], []][0]))  # type: ignore[arg-type]
+    return any(passed > size for passed, size in zip(step[:2], window[:2], strict=False))
 
 
 def _replace(old: Node, new: Node, scale: Scale | None = None) -> None:

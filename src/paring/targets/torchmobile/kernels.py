@@ -79,6 +79,20 @@ def _keeps(source: Node, scale: Scale, _: bool) -> Call | None:
     return (source.target, (given, *source.args[1:])) if fits else None
 
 
+def _pad(source: Node, scale: Scale, relu: bool) -> Call | None:
+    """With a value, or as in a mirror: PyTorch has no other ways on codes."""
+    mode = source.args[2] if len(source.args) > 2 else "constant"
+    return _keeps(source, scale, relu) if mode in {"constant", "reflect"} else None
+
+
+def _average(source: Node, scale: Scale, relu: bool) -> Call | None:
+    """QNNPACK divides by the size of the window, whatever lies in it."""
+    given: list[Any] = list(source.args[3:])
+    padding, _, counted, divisor = [*given, *([0], False, True, None)[len(given) :]]
+    plain = divisor is None and (counted or not any(padding))
+    return _keeps(source, scale, relu) if plain else None
+
+
 def _gives(own: Scale) -> Callable[[Node, Scale, bool], Call | None]:
     """PyTorch's operator itself, which gives codes of one scale, whatever its input has."""
 
@@ -107,9 +121,11 @@ _KERNELS: dict[Any, Callable[[Node, Scale, bool], Call | None]] = {
     aten.tanh.default: _gives((2 / 256, 128)),
     **dict.fromkeys(
         (
-            aten.mean.dim, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.hardtanh.default,
-            aten.hardtanh_.default, aten.clamp.default, aten.constant_pad_nd.default, aten.pad.default,
+            aten.mean.dim, aten.adaptive_avg_pool2d.default, aten.hardtanh.default,
+            aten.hardtanh_.default, aten.clamp.default, aten.constant_pad_nd.default,
         ),
         _keeps,
     ),
+    aten.pad.default: _pad,
+    aten.avg_pool2d.default: _average,
 }  # fmt: skip
