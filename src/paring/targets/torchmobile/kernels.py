@@ -88,7 +88,8 @@ def _pad(source: Node, scale: Scale, relu: bool) -> Call | None:
 def _average(source: Node, scale: Scale, relu: bool) -> Call | None:
     """QNNPACK divides by the size of the window, whatever lies in it."""
     given: list[Any] = list(source.args[3:])
-    padding, _, counted, divisor = [*given, *([0], False, True, None)[len(given) :]]
+    defaults: list[Any] = [[0], False, True, None]
+    padding, _, counted, divisor = given + defaults[len(given) :]
     plain = divisor is None and (counted or not any(padding))
     return _keeps(source, scale, relu) if plain else None
 
