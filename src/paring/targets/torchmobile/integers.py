@@ -110,7 +110,11 @@ def _limited(graph: GraphModule, limit: Node, scale: Scale) -> Node | None:
         return None
     if low == 0 and "_relu" in str(computed.target):
         low = None
-    return computed if low is high is None else graph.graph.call_function(kernels.clamp.default, (computed, low, high))
+    if low is high is None:
+        return computed
+    if low is None or high is None:  # PyTorch clips codes on both sides or not at all
+        return None
+    return graph.graph.call_function(kernels.clamp.default, (computed, low, high))
 
 
 def _needed(bounds: _Bounds, scale: Scale) -> _Bounds:

@@ -123,7 +123,7 @@ _KERNELS: dict[Any, Callable[[Node, Scale, bool], Call | None]] = {
     **dict.fromkeys(
         (
             aten.mean.dim, aten.adaptive_avg_pool2d.default, aten.hardtanh.default,
-            aten.hardtanh_.default, aten.clamp.default, aten.constant_pad_nd.default,
+            aten.hardtanh_.default, aten.constant_pad_nd.default,
         ),
         _keeps,
     ),
