@@ -209,7 +209,12 @@ def tried(name: str, pipe: Any) -> None:
 
     torch.set_num_threads(1)
     models: list[Model] = []
-    told("load", lambda: (models.append(replace(opened(name), history=())), "right")[1])
+
+    def load() -> str:
+        models.append(replace(opened(name), history=()))
+        return "right"
+
+    told("load", load)
     for model in models:
         told("macs", partial(counted, model))
         for step in ACTS:

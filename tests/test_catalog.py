@@ -35,7 +35,7 @@ def test_defaults_are_those_that_count() -> None:
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(name: str) -> ModuleType:
-        raise ModuleNotFoundError("no", name="torch_pruning")
+        raise ModuleNotFoundError("no", name="scipy")
 
     monkeypatch.setattr("paring.core.registry.importlib.import_module", lacking)
     found = described("prune.channels")

@@ -289,7 +289,7 @@ def sensitivity(
     Raises:
         ParingError: an unknown kind, a ratio out of range, no validation split.
     """
-    from paring.sensitivities import of_model  # here, as it needs torch-pruning
+    from paring.sensitivities import of_model  # here, as it needs torch
 
     return of_model(model, data_name, weights, by, ratios, samples, out or sensitivity_folder(model, by), progress)
 

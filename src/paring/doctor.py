@@ -21,7 +21,7 @@ from paring.targets import TARGETS
 EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "core": (("torch", "torch"), ("safetensors", "safetensors")),
     "train": (("accelerate", "accelerate"),),
-    "prune": (("torch-pruning", "torch_pruning"), ("scipy", "scipy.optimize")),
+    "prune": (("scipy", "scipy.optimize"),),
     "factorize": (("tensorly", "tensorly.decomposition"), ("scipy", "scipy.optimize")),
     "images": (("pillow", "PIL.Image"),),
     "digits": (("scikit-learn", "sklearn"),),
