@@ -11,6 +11,7 @@ from paring.testing.between import Stored, agreement, between
 
 # one scale before and behind, where XNNPACK wants it
 ONE_SCALE = {
+    "clamp from below": lambda y: y.clamp(min=0.1),
     "clamp from above": lambda y: y.clamp(max=0.1),
     "clamp": lambda y: y.clamp(-0.2, 0.3),
     "narrow": lambda y: y.narrow(2, 1, 5),

@@ -19,6 +19,12 @@ aten = torch.ops.aten
 
 _QUANTIZE = with_scales.quantize_per_tensor.default
 _DEQUANTIZE = with_scales.dequantize_per_tensor.default
+_CLIPS = {  # operator -> names of its bounds, in their order
+    aten.clamp.default: ("min", "max"),
+    aten.clamp_min.default: ("min",),
+    aten.clamp_max.default: ("max",),
+}
+_LAYERS = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
 _INT8 = (-128, 127, torch.int8)
 
 Scale = tuple[float, int]
@@ -32,7 +38,7 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     raises.
     """
     traced: Any = trace(model).module(check_guards=False)
-    for rule in (fold_weights, norms.settle, _keep_dimensions, _average_what_is_there, _step_of_pools):
+    for rule in (fold_weights, norms.settle, _keep_dimensions, _average_what_is_there, _step_of_pools, _clips):
         rule(traced)
     nodes = traced.graph
     given = [node for node in nodes.nodes if node.op == "placeholder"]
@@ -56,6 +62,45 @@ def rewritten(model: Model, options: ExportOptions) -> tuple[ExportedProgram, di
     for node in program.graph.nodes:  # where it was traced from, and from what that was: every later pass copies it
         node.meta.pop("from_node", None)
     return program, ends
+
+
+def _clips(graph: GraphModule) -> None:
+    """A clip before a quantization becomes the one that XNNPACK's layers take up: `hardtanh`, with both its bounds.
+
+    A bound that is not there is that of the codes, beyond which nothing gets anyway. A layer's sum is not rounded
+    before its clip, where the clip alone reads it: XNNPACK would take up the clip of codes, too, and fails where zero
+    is none of what is left. Rounding keeps the order of values, so that both give the same codes.
+    """
+    for node in list(graph.graph.nodes):
+        users = list(node.users)
+        if node.target not in _CLIPS or not users or any(user.target is not _QUANTIZE for user in users):
+            continue
+        scale, zero, smallest, largest = users[0].args[1:5]
+        if any(user.args[1:5] != (scale, zero, smallest, largest) for user in users):
+            continue
+        source, *given = node.args
+        named = {**dict(zip(_CLIPS[node.target], given, strict=False)), **node.kwargs}
+        low, high = named.get("min"), named.get("max")
+        bounds = (
+            (smallest - zero) * scale if low is None else float(low),
+            (largest - zero) * scale if high is None else float(high),
+        )
+        if bounds[0] > bounds[1]:  # all that is left is the upper one
+            bounds = (bounds[1], bounds[1])
+        with graph.graph.inserting_before(node):
+            clip = graph.graph.call_function(aten.hardtanh.default, (_unrounded(source, users[0].args[1:]), *bounds))
+        clip.meta = dict(node.meta)
+        node.replace_all_uses_with(clip)
+        graph.graph.erase_node(node)
+
+
+def _unrounded(values: Node, scale: tuple[Any, ...]) -> Node:
+    """The sum of a layer before it is rounded to that scale for one reader alone; any other values as they are."""
+    codes = values.args[0] if values.target is _DEQUANTIZE and len(values.users) == 1 else None
+    if not isinstance(codes, Node) or codes.target is not _QUANTIZE or len(codes.users) != 1:
+        return values
+    layer: Any = codes.args[0]
+    return layer if codes.args[1:] == scale and layer.target in _LAYERS and len(layer.users) == 1 else values
 
 
 def _keep_dimensions(graph: GraphModule) -> None:
