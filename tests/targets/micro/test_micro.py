@@ -125,7 +125,7 @@ def test_what_it_lacks_refuses_and_what_computes_in_float_does_not() -> None:
         Operator("CONV_2D", "stem"),
         Operator("GELU", "act", "float32", source="aten.gelu.default"),
         Operator("DEQUANTIZE", "gate", "float32"),
-        Operator("LOGISTIC", "gate", "float32", source="aten.silu.default"),
+        Operator("LOGISTIC", "gate", "float32", source="aten.mish.default"),
     ]
     lacking, slow = Micro().judge(given)
     assert (lacking.where, lacking.severity) == ("act", "refuses")

@@ -93,11 +93,11 @@ def _convert(model: Model, module: nn.Module, options: ExportOptions) -> bytes:
         module.training = False
         for i in images:
             inputs[i] = inputs[i].permute(0, 2, 3, 1).contiguous()
-    try:
-        with quiet() as said:
+    with quiet() as said:
+        try:
             return converter.convert(module, tuple(inputs), quantized=model.quantized)
-    except Exception as error:  # the converter raises many kinds, MLIR's among them
-        raise _refused(model, error, said()) from error
+        except Exception as error:  # the converter raises many kinds, MLIR's among them
+            raise _refused(model, error, said()) from error
 
 
 def _rewritten(model: Model) -> nn.Module:

@@ -44,7 +44,7 @@ def run(target: Target, way: str, artifact: Path, inputs: Mapping[str, Array]) -
     kind = type(target)
     with tempfile.TemporaryDirectory(prefix="paring-parity-") as folder:
         _save(Path(folder) / "inputs.npz", inputs)
-        request = {"target": f"{kind.__module__}:{kind.__qualname__}", "way": way, "artifact": str(artifact)}
+        request = {"target": f"{kind.__module__}:{kind.__qualname__}", "way": way, "artifact": str(artifact.absolute())}
         answer = _process().ask({**request, "folder": folder})
         if "problem" in answer:
             raise ParingError(answer["problem"], answer["where"], answer["remedy"])

@@ -220,30 +220,31 @@ def _units(name: str, part: nn.Module, found: _Found, wide: list[int], parts: Ma
     shared = 1
     if len(set(wide)) > 1:
         size = wide[0] // max(count, 1)
-        if wide[1] != wide[2] or not size or wide[1] % size or wide[0] % wide[1]:
+        unlike = wide[1] != wide[2] and (wide[0] != wide[1] or wide[2] % max(count, 1))  # values may be of another size
+        if unlike or not size or wide[1] % size or wide[0] % wide[1]:
             told = ", ".join(map(str, wide))
             raise _Uncuttable(f"queries, keys and values have {told} features: heads share keys or values")
         shared = wide[0] // wide[1]
         count //= shared
     if not count or wide[0] % count:
         raise _Uncuttable(f"its {wide[0]} features do not divide into {count} heads")
-    if _taken(parts[taker]) != wide[0]:
-        raise _Uncuttable(f"{taker} takes {_taken(parts[taker])} features, and its heads give {wide[0]}")
+    values = wide[-1] * shared  # which may have other sizes than queries and keys
+    if _taken(parts[taker]) != values:
+        raise _Uncuttable(f"{taker} takes {_taken(parts[taker])} features, and its heads give {values}")
     groups = lcm(*(_groups(parts[one]) for one in (*givers, taker)))
     if count % groups:
         raise _Uncuttable(f"its {count} heads do not divide into the {groups} groups of its convolutions")
-    size = wide[0] // count
     there = {
         _join(name, table): axis
         for table, axis in found.tables.items()
         if _join(name, table.rpartition(".")[0]) in parts
     }
-    numbers = {one: size for one in _WIDTHS if getattr(part, one, None) == wide[0]}
+    numbers = {one: wide[0] // count for one in _WIDTHS if getattr(part, one, None) == wide[0]}
     if found.counted is not None:
         numbers[found.counted] = shared
     if getattr(part, "num_key_value_heads", None) == count:
         numbers["num_key_value_heads"] = 1
-    return Units(name, "heads", givers, taker, count, size, groups, numbers, there, found.blocks)
+    return Units(name, "heads", givers, taker, count, values // count, groups, numbers, there, found.blocks)
 
 
 def _attends(part: nn.Module) -> bool:
