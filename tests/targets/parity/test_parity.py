@@ -165,3 +165,12 @@ def test_the_plain_graph_of_a_quantized_one_rounds_nothing() -> None:
     inputs = samples.of(tiny(), None).usual
     exact = reference.unrounded(quantized(), inputs)["output"]
     np.testing.assert_allclose(exact, reference.answers(tiny(), inputs)["output"], atol=1e-4)
+
+
+def test_a_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that runs files may have begun elsewhere."""
+    with parity.watched() as watch:
+        LiteRT().export(tiny(), tmp_path / "first.tflite")
+        monkeypatch.chdir(tmp_path)
+        LiteRT().export(tiny(), Path("second.tflite"))
+    assert [one.how for one in watch.proofs] == ["run", "run"]
