@@ -112,9 +112,10 @@ def _limited(graph: GraphModule, limit: Node, scale: Scale) -> Node | None:
         low = None
     if low is high is None:
         return computed
-    if low is None or high is None:  # PyTorch clips codes on both sides or not at all
-        return None
-    return graph.graph.call_function(kernels.clamp.default, (computed, low, high))
+    # PyTorch clips codes on both sides or not at all: a bound that is not needed is that of the codes
+    ends = (-scale[1] * scale[0], (255 - scale[1]) * scale[0])
+    bounds = (ends[0] if low is None else low, ends[1] if high is None else high)
+    return graph.graph.call_function(kernels.clamp.default, (computed, *bounds))
 
 
 def _needed(bounds: _Bounds, scale: Scale) -> _Bounds:
