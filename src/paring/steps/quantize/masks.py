@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from paring.steps.quantize.nodes import attribute
+
 aten = torch.ops.aten
 # a score that has this much taken away is out of a softmax; one that has this much added is alone in it
 _LOWEST, _HIGHEST = -99.0, 1e4
@@ -22,7 +24,7 @@ def masks(graph: GraphModule) -> set[Node]:
     fixed: dict[Node, bool] = {}  # node -> whether it holds huge numbers
     for node in graph.graph.nodes:
         if node.op == "get_attr" and _is_float(node):
-            stored = _stored(graph, node)
+            stored = attribute(graph, node)
             if not isinstance(stored, nn.Parameter):
                 fixed[node] = _huge(stored)
         elif node.op == "call_function" and _is_float(node):
@@ -59,13 +61,6 @@ def _huge(stored: Any) -> bool:
     if not isinstance(stored, Tensor) or not stored.numel():
         return False
     return _beyond(float(stored.min())) or _beyond(float(stored.max()))
-
-
-def _stored(graph: GraphModule, node: Node) -> Any:
-    found: Any = graph
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    return found
 
 
 def _name(node: Node) -> str:

@@ -148,7 +148,7 @@ def require(target: Target, model: Model, artifact: Path, options: ExportOptions
         unproven += side.notes
     quantized = rounds(model)
     proof = Proof(
-        "run", _name(target), sum(count), drawn.generated,
+        "run", target.name, sum(count), drawn.generated,
         None if quantized else max(lowest), min(lowest) if quantized else None, tuple(dict.fromkeys(unproven)),
     )  # fmt: skip
     watch.proofs.append(proof)
@@ -259,7 +259,7 @@ def _refused(
 
     reason = error.problem if isinstance(error, ParingError) else str(error)
     return ParingError(
-        f"{_name(target)} does not run the file that was made: {reason}",
+        f"{target.name} does not run the file that was made: {reason}",
         f"export to {target.name}: {locate.first(target, model, options, inputs)}",
         "replace the operator, or keep its layer in float (keep_float); no file was written",
     )
@@ -275,7 +275,3 @@ def _runtime_or_converter(target: Target, model: Model, artifact: Path, inputs: 
         return "the converter is at fault"
     sound = Side(model, inputs).difference(found) is None
     return "the runtime's fast kernels are at fault" if sound else "the converter is at fault"
-
-
-def _name(target: Target) -> str:
-    return target.name
