@@ -212,3 +212,52 @@ def test_on_the_grid_every_weight_is_the_nearest_of_its_codes(
         clipped = torch.from_numpy(np.moveaxis(found, axis, 0).copy()).flatten().abs() == LARGEST[dtype]
         assert bool((error <= scales * 0.5001)[~clipped].all())
         assert codes.of((rounded + scales.max() / 3).numpy()) is None
+
+
+class Normed(nn.Module):
+    """A layer, and a batch norm behind it whose channels are not the layer's: those of a linear layer lie last."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.norm = layer, norm
+        norm.running_mean.copy_(torch.linspace(-1, 1, len(norm.running_mean)))  # type: ignore[union-attr,operator,arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.norm(self.layer(x))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm", "shape"),
+    [
+        (nn.Linear(5, 4), nn.BatchNorm2d(4), (4, 3, 5)),
+        (nn.Linear(5, 3), nn.BatchNorm2d(4), (4, 3, 5)),
+        (nn.Linear(5, 4), nn.BatchNorm1d(4), (4, 5)),
+        (nn.Embedding(9, 4), nn.BatchNorm1d(4), (4,)),
+        (nn.Embedding(9, 4), nn.BatchNorm1d(6), (6,)),
+    ],
+)
+def test_a_norm_over_another_axis_is_not_folded(
+    layer: nn.Module, norm: nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    spec = TensorSpec.of("x", shape, "float32" if isinstance(layer, nn.Linear) else "int64")
+    model = probe.model(Normed(layer, norm).eval(), Source("torch:drawn", {}), (spec,))
+    kinds = ("linear", "embedding")
+    limits = Limits(frozenset({"int8"}), frozenset(), stored=frozenset(("int8", kind, 0) for kind in kinds))
+    with pytest.raises(ParingError, match="layer: the batch norm behind it cannot be folded into it"):
+        QuantizeWeights().apply(model, WeightsConfig(), Context(TinyTask(), limits, 0, model, tmp_path))
+
+
+def test_a_layer_whose_weights_do_not_suit_float16_stays_in_float32(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)).eval()
+    with torch.no_grad():
+        module[0].weight.mul_(1e-7)
+        module[1].weight[0, 0] = 1e5
+    model = probe.model(module, Source("torch:drawn", {}), (TensorSpec.of("x", (4,)),))
+    limits = Limits(frozenset(), frozenset(), stored=frozenset({("float16", "linear", 0)}))
+    result = QuantizeFloat16().apply(model, QuantizeFloat16.Config(), Context(TinyTask(), limits, 0, model, tmp_path))
+    assert {one.layer for one in result.invariants} == {"2"}
+    assert [(one.layer, one.reason.split(" float16")[0]) for one in result.history[-1].skipped] == [
+        ("0", "its weights, 5.0e-08 at most, are too small for"), ("1", "its largest weight, 1e+05, is beyond")
+    ]  # fmt: skip
+    assert torch.equal(result.module.get_submodule("0").get_parameter("weight"), module[0].weight)

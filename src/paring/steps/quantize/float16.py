@@ -20,7 +20,7 @@ class QuantizeFloat16:
     Config: ClassVar[type[Float16Config]] = Float16Config
 
     def apply(self, model: Model, config: Float16Config, context: Context) -> Model:
-        """The model with rounded weights; one beyond ±65504 becomes that.
+        """The model with rounded weights; layers whose weights are too large or too small for float16 stay in float32.
 
         Raises:
             ParingError: no layer can be stored so, the model cannot be traced or is quantized already, or the targets

@@ -15,6 +15,7 @@ from paring.core.errors import ParingError
 from paring.core.model import Edit, Json, Model
 from paring.core.once import known
 from paring.core.quiet import quiet
+from paring.steps.quantize import same
 from paring.steps.quantize.annotate import WEIGHTED, layer_of
 from paring.steps.select import Choosable
 
@@ -96,6 +97,9 @@ def fold(model: Model, chosen: Iterable[Layer]) -> tuple[nn.Module, tuple[Edit, 
     """A copy of the module with the batch norms behind the chosen layers folded into them, and the edit that did it.
 
     An exported file has no batch norm either: what it stores is the folded weight.
+
+    Raises:
+        ParingError: the folded module answers otherwise.
     """
     with quiet():  # torch warns of its own calls when it copies a graph
         module = deepcopy(model.module)
@@ -103,6 +107,8 @@ def fold(model: Model, chosen: Iterable[Layer]) -> tuple[nn.Module, tuple[Edit, 
     for name, norm in pairs:
         _fold(module.get_submodule(name), module.get_submodule(norm))
         module.set_submodule(norm, nn.Identity().eval())
+    if pairs:
+        same.require(model, module, "folded")
     return module, (Edit(EDIT, {"pairs": pairs}),) if pairs else ()
 
 
@@ -190,7 +196,7 @@ def _norm(modules: Mapping[str, nn.Module], node: Node, *, once: bool) -> tuple[
     name = layer_of(users[0])
     norm = modules.get(name)
     # a class of its own may do more than normalize, and a norm that is called again is needed
-    fits = type(norm) is nn.BatchNorm2d or (type(norm) is nn.BatchNorm1d and _channels_second(node))
+    fits = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and _channels_second(node)
     if once and fits and norm is not None and norm.running_mean is not None and _called_once(users[0]):
         return name, ""
     return "", "the batch norm behind it cannot be folded into it"
@@ -211,6 +217,8 @@ def _intensity(node: Node) -> float:
 
 def _channels_second(node: Node) -> bool:
     """Whether a layer's channels lie on the axis that batch norm takes for them; a linear layer's lie on the last."""
+    if node.target is _EMBEDDING:  # whose weight has rows, not channels
+        return False
     return node.target is not torch.ops.aten.linear.default or node.meta["val"].ndim == 2
 
 

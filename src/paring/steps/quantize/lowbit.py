@@ -23,6 +23,8 @@ from paring.steps.select import select
 
 Ranges = Literal["minmax", "mse"]
 _FINEST_HALF = 2.0**-24  # the smallest float16
+_LARGEST_HALF = torch.finfo(torch.float16).max
+_LOST_HALF = 1e-2  # error of a weight in float16, of its norm; where no weight is too small for it, it is 3e-4
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def store(model: Model, name: str, config: StepConfig, wanted: Wanted, limits: L
     reasons = _reasons(model, there, wanted, limits, name)
     chosen = [layer for layer in there if not reasons[layer.name]]
     skipped = tuple(Skipped(layer, reason) for layer, reason in reasons.items() if reason)
+    module, edits = fold(model, chosen)
+    if wanted.dtype == "float16":
+        weights = {one.name: module.get_submodule(one.name).get_parameter("weight").detach() for one in chosen}
+        lost = {name: _lost_in_half(weight) for name, weight in weights.items()}
+        chosen = [layer for layer in chosen if not lost[layer.name]]
+        skipped += tuple(Skipped(layer, reason) for layer, reason in lost.items() if reason)
     if not chosen:
         raise ParingError(
             f"no layer could be stored in {wanted.dtype}: "
@@ -74,7 +82,6 @@ def store(model: Model, name: str, config: StepConfig, wanted: Wanted, limits: L
             f"{name} of {model.source}",
             "leave the step out, or loosen only and keep_float",
         )
-    module, edits = fold(model, chosen)
     invariants, known = [], dict[int, Codes]()
     ranges = wanted.ranges or ("mse" if wanted.dtype == "int4" else "minmax")
     for layer in chosen:
@@ -109,8 +116,7 @@ def on_grid(
         ranges: `minmax`: no weight is clipped; `mse`: the range with the smallest squared error.
     """
     if dtype == "float16":
-        largest = torch.finfo(torch.float16).max
-        return weight.clamp(-largest, largest).half().float(), Codes("float16", axis=axis)
+        return weight.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().float(), Codes("float16", axis=axis)
     if dtype.startswith("palette"):
         from paring.steps.quantize.palette import nearest, table_of
 
@@ -206,6 +212,15 @@ def _reasons(model: Model, there: Sequence[Layer], wanted: Wanted, limits: Limit
         return found
 
     return {layer.name: reason(layer) for layer in there}
+
+
+def _lost_in_half(weight: Tensor) -> str:
+    """Why float16 cannot hold a weight; empty where it can."""
+    if bool((weight.abs() > _LARGEST_HALF).any()):
+        return f"its largest weight, {float(weight.abs().max()):.3g}, is beyond float16's {_LARGEST_HALF:g}"
+    if bool((weight.half().float() - weight).norm() > _LOST_HALF * weight.norm()):
+        return f"its weights, {float(weight.abs().max()):.1e} at most, are too small for float16"
+    return ""
 
 
 def _weight(model: Model, layer: Layer) -> Tensor:

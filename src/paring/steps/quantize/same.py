@@ -1,4 +1,4 @@
-"""Whether a graph answers as what it was made from, shown on a few samples that are made up.
+"""Whether a graph or a folded module answers as what it was made from, shown on a few samples that are made up.
 
 Tracing, making writes explicit and folding all rest on rules; that they held is shown before anything is built on them.
 """
@@ -29,8 +29,8 @@ def samples(specs: tuple[TensorSpec, ...]) -> Iterator[Inputs]:
     yield tuple(torch.zeros(spec.sized(BATCH), dtype=getattr(torch, spec.dtype)) for spec in specs)
 
 
-def require(model: Model, graph: GraphModule, done: str) -> None:
-    """Holds a graph against the module of a model.
+def require(model: Model, graph: nn.Module, done: str) -> None:
+    """Holds a graph, or a changed module, against the module of a model.
 
     Args:
         model: what it was made from.
@@ -45,7 +45,7 @@ def require(model: Model, graph: GraphModule, done: str) -> None:
         if wanted is None:  # inputs that were made up need not suit it
             continue
         if found is None or _far(wanted, found):
-            layer = _first(model, graph, inputs)
+            layer = _first(model, graph, inputs) if isinstance(graph, GraphModule) else ""
             raise ParingError(
                 f"answers otherwise once it is {done}" + (f": {layer} is the first layer to differ" if layer else ""),
                 str(model.source),

@@ -141,15 +141,32 @@ def _hide_constants(module: Any) -> None:
             calls.setdefault(operation.attributes["callee"].value, []).append(operation)
         return ir.WalkResult.ADVANCE
 
-    def constant(value: Any) -> bool:
-        """Whether a value is computed from constants alone, none of them quantized."""
+    def sources(value: Any) -> list[Any] | None:
+        """The values that a value is computed from; None for an input of the network, or a quantized one."""
         owner = value.owner
-        if isinstance(owner, ir.Block):  # what a function is given
-            within = owner.owner.operation
-            given = calls.get(within.attributes["sym_name"].value, []) if within.name == "func.func" else []
-            place = ir.BlockArgument(value).arg_number
-            return bool(given) and all(constant(call.operands[place]) for call in given)
-        return owner.operation.name not in _OPAQUE and all(constant(operand) for operand in owner.operands)
+        if not isinstance(owner, ir.Block):
+            return None if owner.operation.name in _OPAQUE else list(owner.operands)
+        within = owner.owner.operation  # what a function is given
+        given = calls.get(within.attributes["sym_name"].value, []) if within.name == "func.func" else []
+        place = ir.BlockArgument(value).arg_number
+        return [call.operands[place] for call in given] or None
+
+    known = dict[Any, bool]()
+
+    def constant(value: Any) -> bool:
+        """Whether a value is computed from constants alone. Without recursion: networks are deep."""
+        waiting = [value]
+        while waiting:
+            last = waiting[-1]
+            found = sources(last) if last not in known else None
+            if last not in known and found is not None and not any(known.get(one) is False for one in found):
+                if unknown := [one for one in found if one not in known]:
+                    waiting.append(unknown[0])
+                    continue
+                known[last] = True
+            known.setdefault(last, False)
+            waiting.pop()
+        return known[value]
 
     def hide(reader: Any, place: int) -> None:
         """Puts barriers where the constants that an operand is computed from are first read."""

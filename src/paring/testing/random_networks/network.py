@@ -82,6 +82,8 @@ def plans(draw: st.DrawFn, most: int = 7) -> Plan:
     values = _inputs(plan)
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(plan["seed"])
+        if draw(st.booleans()):  # what follows stands between two layers with weights
+            _add(draw, plan, values, "conv")
         for _ in range(draw(st.integers(1, most))):
             _add(draw, plan, values)
         if draw(st.integers(0, 4)):  # something to quantize

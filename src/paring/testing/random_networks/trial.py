@@ -21,13 +21,47 @@ from paring.targets.parity import compare, reference
 from paring.testing.models import TinyTask
 from paring.testing.random_networks.network import Plan, model, seen
 
-RUN_HERE = ("litert", "onnxruntime", "executorch", "openvino", "torchmobile", "micro")
-STEPS_TRIED: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    "quantize.static": {"calibration": {"samples": 8}, "ladder": None},
-}
 _TYPES = frozenset({"float32", "int8"})
+_LIMITS = Limits(
+    _TYPES | {"float16"}, _TYPES,
+    dynamic=frozenset({("int8", "linear", 0)}), stored=frozenset({("int8", "linear", 0), ("int8", "conv", 0), ("float16", "linear", 0), ("float16", "conv", 0)}),
+)  # fmt: skip
+RUN_HERE = ("litert", "onnxruntime", "executorch", "openvino", "torchmobile", "micro")
+_STATIC: tuple[str, Mapping[str, Any]] = ("quantize.static", {"calibration": {"samples": 8}, "ladder": None})
+_PRUNED: tuple[str, Mapping[str, Any]] = ("prune.channels", {"macs": 0.95, "round_to": 1, "samples": 4})
 _SAME = 1e-3  # of the largest value: what a graph may differ from the network that it was made of
+_ROUNDED = 0.2  # the same, where weights are integers
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps with their options.
+
+    Attributes:
+        steps: in their order.
+        same: what the result may differ from the network, as a share of the largest value; None where it is another.
+    """
+
+    steps: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    same: float | None = _SAME
+
+    @property
+    def name(self) -> str:
+        """Names of the steps; empty for none."""
+        return ", ".join(name for name, _ in self.steps)
+
+
+FLOAT, STATIC = Chain(), Chain([_STATIC])
+OTHERS = (
+    Chain([("quantize.dynamic", {})], _ROUNDED),
+    Chain([("quantize.weights", {})], _ROUNDED),
+    Chain([("quantize.float16", {})], 1e-2),
+    Chain([_PRUNED], None),
+    Chain([_PRUNED, _STATIC], None),
+    Chain([("prune.magnitude", {"sparsity": 0.5}), _STATIC], None),
+    Chain([("factorize.svd", {"rank": 2, "round_to": 1, "slower": "allow"}), _STATIC], None),
+)
+"""What takes more time than the first two, or is another network: in turn, one for each network."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +69,7 @@ class Outcome:
     """One network in one step and one target.
 
     Attributes:
-        step: its name; empty for none.
+        step: names of the chain's steps; empty for none.
         target: its name; empty for what the step itself gave.
         verdict: `right`; `refused` before work; `late`, refused by the export; `wrong`; `crash`, another error than
             paring's own.
@@ -52,23 +86,23 @@ class Outcome:
 
 
 def trials(
-    plan: Plan, targets: Sequence[str] = RUN_HERE, steps: Mapping[str, Mapping[str, Any]] = STEPS_TRIED
+    plan: Plan, targets: Sequence[str] = RUN_HERE, chains: Sequence[Chain] = (FLOAT, STATIC)
 ) -> Iterator[Outcome]:
-    """Puts a network through every step, and what comes of it through every target, and through saving and loading."""
+    """Puts a network through every chain, and what comes of it through every target, and through saving and loading."""
     try:
         given, samples = model(plan), seen(plan)
     except ParingError as error:
         yield Outcome("", "", "refused", str(error))
         return
-    for name, options in steps.items():
+    for chain in chains:
         made: list[Model] = []
-        yield _outcome(name, "", lambda name=name, options=options, made=made: made.append(  # type: ignore[misc]
-            _stepped(given, samples, name, options)
+        yield _outcome(chain.name, "", lambda chain=chain, made=made: made.append(  # type: ignore[misc]
+            _stepped(given, samples, chain)
         ))  # fmt: skip
         for target in targets if made else ():
             found: Target = TARGETS.load(target)()
             if "float32" in found.limits.activations or made[0].quantized:
-                yield _exported(name, found, made[0], samples)
+                yield _exported(chain.name, found, made[0], samples)
 
 
 def _outcome(step: str, target: str, work: Callable[[], object], refused: str = "refused") -> Outcome:
@@ -108,18 +142,21 @@ class Given(TinyTask):
             yield Batch(part, torch.zeros(len(next(iter(part.values()))), dtype=torch.int64))
 
 
-def _stepped(given: Model, samples: Mapping[str, Array], name: str, options: Mapping[str, Any]) -> Model:
-    """What a step makes of the network, once that answers as it should, and does so again when it was saved."""
+def _stepped(given: Model, samples: Mapping[str, Array], chain: Chain) -> Model:
+    """What a chain makes of the network, once that answers as it should, and does so again when it was saved."""
     made = given
     with tempfile.TemporaryDirectory() as folder:
-        if name:
+        for name, options in chain.steps:
             step = STEPS.load(name)()
-            context = Context(Given(samples, given.inputs), Limits(_TYPES, _TYPES), 0, given, Path(folder))
-            made = step.apply(given, step.Config.model_validate(dict(options)), context)
+            context = Context(Given(samples, given.inputs), _LIMITS, 0, made, Path(folder))
+            made = step.apply(made, step.Config.model_validate(dict(options)), context)
         plain, wanted = (reference.unrounded(one, samples) for one in (made, given))
         difference = compare.float_difference(plain, wanted)
-        if difference is not None and difference.error > _SAME and not _sensitive(given, samples, difference.error):
-            raise _Wrong(f"the graph is not the network: {difference}")
+        if chain.same is not None and difference is not None and difference.error > chain.same:
+            if not _sensitive(given, samples, difference.error):
+                raise _Wrong(f"the graph is not the network: {difference}")
+        if not all(np.isfinite(array).all() for array in plain.values()):
+            raise _Wrong("its answers are no numbers")
         saved.save(made, Path(folder) / "model.safetensors", {})
         again = saved.load(Path(folder) / "model.safetensors")
         before, after = (reference.answers(one, samples) for one in (made, again))

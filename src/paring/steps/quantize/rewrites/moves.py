@@ -23,6 +23,15 @@ def _stacked(here: Place, parts: list[Node], dim: int = 0) -> Node:
     return here.call(aten.cat.default, [here.call(aten.unsqueeze.default, part, axis) for part in parts], axis)
 
 
+def _without_empty(here: Place, parts: list[Node], dim: int = 0) -> Node | None:
+    """What holds no values, as a decoder's cache before its first token, is no part of a concatenation."""
+    held = [part for part in parts if not any(isinstance(size, int) and size == 0 for size in shape(part))]
+    same = all(part.meta["val"].dtype is here.node.meta["val"].dtype for part in held)
+    if not held or len(held) == len(parts) or not same:
+        return None
+    return held[0] if len(held) == 1 else here.call(aten.cat.default, held, dim)
+
+
 def _narrow(here: Place, x: Node, dim: int, start: int, length: int) -> Node | None:
     size = shape(x)[dim]
     if not fixed([start, length, size]):
@@ -122,6 +131,7 @@ RULES: dict[object, Rule] = {
     **dict.fromkeys((aten.alias.default, aten.detach.default), _same),
     **dict.fromkeys((aten.dropout.default, aten.feature_dropout.default), _dropout),
     aten.stack.default: _stacked,
+    aten.cat.default: _without_empty,
     aten.narrow.default: _narrow,
     aten.movedim.int: _moved_axes,
     aten.movedim.intlist: _moved_axes,
