@@ -31,6 +31,7 @@ def one_chunk(seed: int, targets: list[str]) -> None:
     from hypothesis import seed as seeded
 
     from paring.testing import random_networks
+    from paring.testing.random_networks import trial
 
     torch.set_num_threads(1)
     drawn: list[random_networks.Plan] = []
@@ -45,8 +46,9 @@ def one_chunk(seed: int, targets: list[str]) -> None:
             drawn.append(plan)
 
     draw()
-    for plan in drawn:
-        for one in random_networks.trials(plan, targets):
+    for number, plan in enumerate(drawn):
+        other = trial.OTHERS[(seed + number) % len(trial.OTHERS)]
+        for one in random_networks.trials(plan, targets, [trial.FLOAT, trial.STATIC, other]):
             line = {"seed": seed, "step": one.step, "target": one.target, "verdict": one.verdict}
             line |= {"reason": one.reason, "plan": plan} if one.verdict in FAULTS else {}
             print(json.dumps(line), flush=True)

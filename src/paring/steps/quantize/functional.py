@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from paring.core.errors import ParingError
+from paring.steps.quantize.inline import inline
 from paring.steps.quantize.nodes import arguments, insert, static, store
 
 aten = torch.ops.aten
@@ -26,10 +27,10 @@ def functional(program: ExportedProgram, where: str) -> GraphModule:
     Raises:
         ParingError: the network keeps something from one call to the next.
     """
-    graph: GraphModule = program.module()
+    graph = inline(program.module())
     writes = [node for node in graph.graph.nodes if _writes(node)]
     if not all(_alone(node) for node in writes):
-        graph = program.run_decompositions({}).module()
+        graph = inline(program.run_decompositions({}).module())
         _drop_ends(graph, where)
         _rewrite(graph)
         writes = [node for node in graph.graph.nodes if _writes(node)]

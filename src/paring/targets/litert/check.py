@@ -1,6 +1,6 @@
 """Whether LiteRT can run a model, told before any training."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -28,6 +28,8 @@ def problems(model: Model) -> list[Problem]:
         program = trace(model)
     except Exception as error:  # torch.export raises many kinds
         return [*found, untraceable(model, error)]
+    if without := _without_form(program):  # which the converter cannot even be asked about
+        return found + without
     found += [
         Problem(f"LiteRT has no lowering for {name}", layer, "replace the layer by one that LiteRT has")
         for name, layer in _unknown(program)
@@ -37,6 +39,34 @@ def problems(model: Model) -> list[Problem]:
         Problem(f"{name} becomes STABLEHLO_SORT, which LiteRT does not run", layer, "sort in the app")
         for name, layer in dict.fromkeys((str(node.target), layer_of(node.meta)) for node in sorts)
     ]
+
+
+def _without_form(program: ExportedProgram) -> list[Problem]:
+    """A problem for each operator that begins what LiteRT has no tensors for: of no fixed size, or complex."""
+    forms: tuple[tuple[Callable[[torch.Tensor], bool], str, str], ...] = (
+        (
+            lambda value: not all(isinstance(size, int) for size in value.shape),
+            "how much {} gives depends on values, and LiteRT's tensors have fixed sizes",
+            "a mask in the place of a selection",
+        ),
+        (
+            torch.Tensor.is_complex,
+            "LiteRT has no complex numbers, which {} gives",
+            "real and imaginary part as two tensors",
+        ),
+    )
+
+    def has(node: fx.Node, form: Callable[[torch.Tensor], bool]) -> bool:
+        value = node.meta.get("val")
+        return isinstance(value, torch.Tensor) and form(value)
+
+    found = [
+        (told.format(node.target), layer_of(node.meta), remedy)
+        for form, told, remedy in forms
+        for node in program.graph.nodes
+        if has(node, form) and not any(has(one, form) for one in node.all_input_nodes)
+    ]
+    return [Problem(*one) for one in dict.fromkeys(found)]
 
 
 def _unknown(program: ExportedProgram) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ as soon as the copy is gone. Where it carries a transposition past `constant - x
 operands. And a bias whose values are all equal becomes codes that are all equal, whatever the scales of the channels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,6 +124,44 @@ def _replace(
             held[spec.target] = change(value)
 
 
+class _Constants:
+    """Which values are computed from constants alone.
+
+    Args:
+        calls: name of a function -> the operators that call it; what is called later is added by whoever finds it.
+    """
+
+    def __init__(self, calls: Mapping[str, Sequence[Any]]) -> None:
+        self._calls, self._known = calls, dict[Any, bool]()
+
+    def __call__(self, value: Any) -> bool:
+        """Whether this one is. Without recursion, and each value once: networks are deep and have many ways through."""
+        known, waiting = self._known, [value]
+        while waiting:
+            last = waiting[-1]
+            sources = None if last in known else self._sources(last)
+            if sources is not None and not any(known.get(one) is False for one in sources):
+                if unknown := [one for one in sources if one not in known]:
+                    waiting.append(unknown[0])
+                    continue
+                known[last] = True
+            known.setdefault(last, False)
+            waiting.pop()
+        return known[value]
+
+    def _sources(self, value: Any) -> list[Any] | None:
+        """The values that a value is computed from; None for an input of the network, or a quantized one."""
+        from litert_converter.mlir import ir
+
+        owner = value.owner
+        if not isinstance(owner, ir.Block):
+            return None if owner.operation.name in _OPAQUE else list(owner.operands)
+        within = owner.owner.operation  # what a function is given
+        given = self._calls.get(within.attributes["sym_name"].value, []) if within.name == "func.func" else []
+        place = ir.BlockArgument(value).arg_number
+        return [call.operands[place] for call in given] or None
+
+
 def _hide_constants(module: Any) -> None:
     """Puts a barrier behind every constant that something is subtracted from or divided into, in place.
 
@@ -141,32 +179,7 @@ def _hide_constants(module: Any) -> None:
             calls.setdefault(operation.attributes["callee"].value, []).append(operation)
         return ir.WalkResult.ADVANCE
 
-    def sources(value: Any) -> list[Any] | None:
-        """The values that a value is computed from; None for an input of the network, or a quantized one."""
-        owner = value.owner
-        if not isinstance(owner, ir.Block):
-            return None if owner.operation.name in _OPAQUE else list(owner.operands)
-        within = owner.owner.operation  # what a function is given
-        given = calls.get(within.attributes["sym_name"].value, []) if within.name == "func.func" else []
-        place = ir.BlockArgument(value).arg_number
-        return [call.operands[place] for call in given] or None
-
-    known = dict[Any, bool]()
-
-    def constant(value: Any) -> bool:
-        """Whether a value is computed from constants alone. Without recursion: networks are deep."""
-        waiting = [value]
-        while waiting:
-            last = waiting[-1]
-            found = sources(last) if last not in known else None
-            if last not in known and found is not None and not any(known.get(one) is False for one in found):
-                if unknown := [one for one in found if one not in known]:
-                    waiting.append(unknown[0])
-                    continue
-                known[last] = True
-            known.setdefault(last, False)
-            waiting.pop()
-        return known[value]
+    constant = _Constants(calls)
 
     def hide(reader: Any, place: int) -> None:
         """Puts barriers where the constants that an operand is computed from are first read."""
