@@ -51,6 +51,7 @@ bench: setup
 	$(BIN)/python benchmarks/efficientnet_lite.py
 	$(BIN)/python benchmarks/keras_door.py
 	$(BIN)/python benchmarks/keras_door.py --litert
+	$(BIN)/python benchmarks/micro_memory.py
 	for door in zoo transformers keras; do $(BIN)/python benchmarks/parity_sweep.py $$door || exit 1; done
 	$(BIN)/python benchmarks/onnx_door.py
 	$(BIN)/python benchmarks/onnx_runtime.py
@@ -79,6 +80,7 @@ bench: setup
 # Beside TensorFlow's converter: it gets an environment of its own, as its packages and ours do not go together
 bench-tensorflow: setup .venv-tensorflow/.ready
 	$(BIN)/python benchmarks/keras_litert.py --python .venv-tensorflow/bin/python
+	$(BIN)/python benchmarks/micro_memory.py --python .venv-tensorflow/bin/python
 
 .venv-tensorflow/.ready:
 	$(PYTHON) -m venv .venv-tensorflow

@@ -43,10 +43,15 @@ def randomized(name: str, side: int | None = None) -> Any:
         side: of its pictures; its own where it is left out.
     """
     import keras
-    import numpy as np
 
     size = {} if side is None else {"input_shape": (side, side, 3)}
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None, **size)
+    return drawn(getattr(keras.applications, name)(weights=None, classifier_activation=None, **size))
+
+
+def drawn(model: Any) -> Any:
+    """A Keras model with its weights drawn: of unit gain, batch-norm statistics away from zero and one, in place."""
+    import numpy as np
+
     chance = np.random.default_rng(0)
     for weight in model.weights:
         shape, kind = tuple(weight.shape), weight.path.rpartition("/")[2]

@@ -36,6 +36,7 @@ class Limits:
         stored: as `dynamic`, what runs in float with its weight stored in that type.
         slow: what runs, but slower than with wider numbers: (type of the weight, kind of layer, type of the
             activations), e.g. ("int4", "conv", "float32").
+        costly_scales: kinds of layers whose scales per channel take memory while the network runs, e.g. {"linear"}.
     """
 
     weights: frozenset[str]
@@ -45,6 +46,7 @@ class Limits:
     intensity: float = 0.0
     stored: frozenset[Storable] = frozenset()
     slow: frozenset[tuple[str, str, str]] = frozenset()
+    costly_scales: frozenset[str] = frozenset()
 
     def __and__(self, other: Limits) -> Limits:
         """What both can execute."""
@@ -56,6 +58,7 @@ class Limits:
             max(self.intensity, other.intensity),
             self.stored & other.stored,
             self.slow | other.slow,
+            self.costly_scales & other.costly_scales,  # no target's numbers are made coarser for another's sake
         )
 
 

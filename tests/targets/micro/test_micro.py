@@ -7,15 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from torch import nn
 
 from paring.core.errors import ParingError
+from paring.core.model import Source, TensorSpec
 from paring.core.record import Origin
+from paring.core.step import Context
 from paring.core.target import Target, why_not_run, why_not_timed
+from paring.load import probe
+from paring.steps.quantize.static import QuantizeStatic, StaticConfig
 from paring.targets.int8.operators import Operator
 from paring.targets.micro import Micro, arena, array
 from paring.targets.micro.resolver import known
 from paring.testing.models import quantized
+from paring.testing.repairs import Images, network
 from paring.testing.targets import Int8TargetContract
 
 
@@ -69,6 +76,20 @@ def test_the_arena_is_the_smallest_that_fits(file: Path, needed: int) -> None:
     ]
     assert ended[0] == 0
     assert ended[1] != 0
+
+
+def test_dense_layers_take_no_memory_for_scales(tmp_path: Path) -> None:
+    """Two hundred channels, for each of which the interpreter would hold some ten bytes."""
+    module = network(nn.Linear(16, 100), nn.ReLU(), nn.Linear(100, 100))
+    model = probe.model(module.eval(), Source("test"), (TensorSpec("image", ("batch", 16)),))
+    images = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
+    context = Context(Images(images), Micro.limits, 0, model, tmp_path)
+    sizes = {}
+    for granularity in ("auto", "channel"):
+        config = StaticConfig.model_validate({"granularity": granularity, "calibration": {"samples": 64}})
+        made = QuantizeStatic().apply(model, config, context)
+        sizes[granularity] = arena.size(Micro().export(made, tmp_path / f"{granularity}.micro.tflite"))
+    assert sizes["channel"] - sizes["auto"] > 200 * 8
 
 
 def test_it_is_reported_with_the_flash(file: Path, needed: int) -> None:

@@ -44,7 +44,7 @@ def facts_of(network: Partial, layer: str, scheme: Scheme, output: Tensor | None
     return Facts(
         kind=kind_of(found.node),
         bits=BITS.get(precision.weights, 32),
-        granularity=scheme.granularity,
+        granularity=precision.granularity or scheme.granularity,
         bounded=activation is not None and any(name in str(activation.target) for name in _BOUNDED),
         **weight_facts(weight, rounded, found.axis),
         **seen,

@@ -115,7 +115,12 @@ def _table(model: Model, config: "StaticConfig", context: Context, where: str) -
     for one in choices:
         if one == FLOAT:
             continue
-        options = {"weights": one.weights, "activations": one.activations, "repairs": (), "mixed": None}
+        # which layers have one scale for all channels is seen once the bits are chosen
+        granularity = "channel" if config.granularity == "auto" else config.granularity
+        options = {
+            "weights": one.weights, "activations": one.activations, "granularity": granularity, "repairs": (),
+            "mixed": None,
+        }  # fmt: skip
         with_one = scaled(model, config.model_copy(update=options), context)
         network = Partial(with_one.prepared)
         open_layers = [layer for layer in network.layers if with_one.scheme.of(layer) == one]

@@ -102,6 +102,13 @@ WEIGHTS = {
 }
 
 
+def of_tensor(method: Literal["minmax", "mse"]) -> Any:
+    """An observer of one symmetric scale for a whole weight of eight bits, its range found by this method."""
+    return WEIGHTS["tensor", method](
+        dtype=torch.int8, qscheme=torch.per_tensor_symmetric, quant_min=-127, quant_max=127, eps=SMALLEST_SCALE
+    )
+
+
 def specs_of(
     scheme: Scheme,
     activations: Method = "minmax",
@@ -126,7 +133,7 @@ def specs_of(
             return None
         return Specs(
             _activation(precision.activations, scheme.symmetric, activations, percentile),
-            partial(_weight, precision.weights, scheme.granularity, weights),
+            partial(_weight, precision.weights, precision.granularity or scheme.granularity, weights),
         )
 
     return lambda layer: specs(scheme.of(layer))

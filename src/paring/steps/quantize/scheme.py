@@ -11,6 +11,7 @@ from paring.core.step import StepConfig
 
 Weights = Literal["float32", "int8", "int4"]
 Activations = Literal["float32", "int8", "int16", "int4"]
+Granularity = Literal["channel", "tensor"]
 BITS = {"int4": 4, "int8": 8, "int16": 16}
 
 
@@ -20,10 +21,13 @@ class Precision(StepConfig):
     Attributes:
         weights: type of its weights.
         activations: type of its inputs and of its output.
+        granularity: one scale for each output `channel` of its weight, or one for the whole `tensor`; None for that of
+            the scheme.
     """
 
     weights: Weights = "int8"
     activations: Activations = "int8"
+    granularity: Granularity | None = None
 
 
 class LayerChoice(StepConfig):
@@ -32,10 +36,13 @@ class LayerChoice(StepConfig):
     Attributes:
         weights: type of its weights; None for that of the step.
         activations: type of its inputs and its output; None for that of the step.
+        granularity: one scale for each output `channel` of its weight, or one for the whole `tensor`; None for that of
+            the step.
     """
 
     weights: Weights | None = None
     activations: Activations | None = None
+    granularity: Granularity | None = None
 
 
 class StoredConfig(StepConfig):
@@ -86,7 +93,7 @@ class Scheme:
 
     default: Precision = INT8
     layers: Mapping[str, Precision] = field(default_factory=dict)
-    granularity: Literal["channel", "tensor"] = "channel"
+    granularity: Granularity = "channel"
     symmetric: bool = False
 
     def of(self, layer: str) -> Precision:

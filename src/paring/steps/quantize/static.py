@@ -18,7 +18,7 @@ from paring.core.step import Context, Phase, StepConfig
 from paring.steps.quantize.ladder import LadderConfig
 from paring.steps.quantize.mixed import MixedConfig
 from paring.steps.quantize.repairs.options import Chosen, chosen
-from paring.steps.quantize.scheme import FLOAT, LayerChoice, Precision, Scheme
+from paring.steps.quantize.scheme import FLOAT, Granularity, LayerChoice, Precision, Scheme
 from paring.steps.select import select
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from paring.steps.quantize.annotate import Annotator
+
+
+ROUNDING = frozenset({"adaround", "brecq"})  # repairs that learn how weights are rounded
 
 
 class Calibration(StepConfig):
@@ -54,7 +57,8 @@ class SchemeConfig(StepConfig):
     Attributes:
         weights: `int8` or `int4`.
         activations: `int8`, `int16` or `int4`.
-        granularity: one scale for each output `channel` of a weight, or one for the whole `tensor`.
+        granularity: one scale for each output `channel` of a weight, or one for the whole `tensor`. `auto` is
+            `channel`, but for dense layers where each scale takes memory on the targets and one loses nothing.
         symmetric: activations with zero point 0.
         calibration: how ranges are found.
         layers: pattern -> other types for some layers; a later one counts more.
@@ -63,7 +67,7 @@ class SchemeConfig(StepConfig):
 
     weights: Literal["int8", "int4"] = "int8"
     activations: Literal["int8", "int16", "int4"] = "int8"
-    granularity: Literal["channel", "tensor"] = "channel"
+    granularity: Literal["auto", "channel", "tensor"] = "auto"
     symmetric: bool = False
     calibration: Calibration = Calibration()
     layers: Mapping[str, LayerChoice] = Field(default_factory=dict)
@@ -79,7 +83,9 @@ class SchemeConfig(StepConfig):
         """Pattern -> what the layers that it chooses compute with."""
         return {
             pattern: Precision(
-                weights=choice.weights or self.weights, activations=choice.activations or self.activations
+                weights=choice.weights or self.weights,
+                activations=choice.activations or self.activations,
+                granularity=choice.granularity,
             )
             for pattern, choice in self.layers.items()
         }
@@ -171,7 +177,7 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     Raises:
         ParingError: as `QuantizeStatic.apply`.
     """
-    from paring.steps.quantize import fixed, graph, hints
+    from paring.steps.quantize import dense, fixed, graph, hints
     from paring.steps.quantize.annotate import choosable
     from paring.steps.quantize.joins import calibrated
     from paring.steps.quantize.repairs import Repairs
@@ -186,10 +192,19 @@ def scaled(model: Model, config: StaticConfig, context: Context) -> Scaled:
     prepared, warning = calibrated(folded, marks, model, ranges.samples, context, name)
     advice = hints.told(prepared, config.symmetric)
     graph.fix_activations(prepared)
+    scheme, shared = dense.share(
+        prepared, scheme, _shareable(config, context), ranges.weights, model, ranges.samples, context, name,
+        rounded=not ROUNDING.intersection(repair for repair, _ in chosen(config.repairs)),
+    )  # fmt: skip
     repairs.after(prepared)
     samples = f", calibrated on {ranges.samples} samples ({ranges.method})"
-    told = f"{samples}{warning and f'; {warning}'}{repairs.told}{slower}{advice}"
+    told = f"{samples}{warning and f'; {warning}'}{shared}{repairs.told}{slower}{advice}"
     return Scaled(model, config, prepared, scheme, marks, told)
+
+
+def _shareable(config: SchemeConfig, context: Context) -> frozenset[str]:
+    """Kinds of layers that may share one scale where the recipe leaves it open."""
+    return context.limits.costly_scales if config.granularity == "auto" else frozenset()
 
 
 def quantizable(model: Model) -> dict[str, str | None]:
@@ -220,7 +235,8 @@ def scheme_of(config: SchemeConfig, folded: "GraphModule", where: str) -> Scheme
     for pattern, precision in config.precisions.items():
         layers |= dict.fromkeys(select([pattern], there, f"{where}: layers"), precision)
     layers |= dict.fromkeys(select(config.keep_float, there, f"{where}: keep_float"), FLOAT)
-    return Scheme(config.default_precision, layers, config.granularity, config.symmetric)
+    granularity: Granularity = "tensor" if config.granularity == "tensor" else "channel"
+    return Scheme(config.default_precision, layers, granularity, config.symmetric)
 
 
 def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> None:
@@ -231,7 +247,8 @@ def refuse(model: Model, config: SchemeConfig, context: Context, where: str) -> 
     fixed.refuse_unknown([config.default_precision, *config.precisions.values()], context.limits, where)
     if config.keep_float and "float32" not in context.limits.activations:
         raise ParingError("the targets compute on integers alone", f"{where}: keep_float", "leave keep_float out")
-    if config.granularity == "channel" and not context.limits.per_channel:
+    finest = {config.granularity, *(one.granularity or config.granularity for one in config.precisions.values())}
+    if finest != {"tensor"} and not context.limits.per_channel:
         raise ParingError("the targets have no scales per channel", where, "granularity: tensor")
     refuse_small(config.calibration.samples, context, where)
 

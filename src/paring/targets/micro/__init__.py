@@ -1,6 +1,7 @@
 """TensorFlow Lite Micro: full-int8 `.micro.tflite` files for microcontrollers, and the same as C arrays."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,9 @@ class Micro(Int8Target):
 
     name: ClassVar[str] = "micro"
     suffix: ClassVar[str] = ".micro.tflite"
-    limits: ClassVar[Limits] = INTEGERS
+    limits: ClassVar[Limits] = replace(
+        INTEGERS, costly_scales=frozenset({"linear"})
+    )  # of convolutions it keeps as much in any case
     judges: ClassVar[frozenset[str]] = frozenset()
     package: ClassVar[str] = "tflite-micro"
 
