@@ -22,6 +22,9 @@ from paring.targets.litert.unfold import unfold
 from paring.targets.scales import rounded
 
 _Operator, _Type = schema.BuiltinOperator, schema.TensorType
+_WEIGHTED = {
+    _Operator.CONV_2D, _Operator.DEPTHWISE_CONV_2D, _Operator.FULLY_CONNECTED, _Operator.TRANSPOSE_CONV
+}  # fmt: skip  # whose second input is a weight
 _HYBRID = {_Operator.FULLY_CONNECTED, _Operator.CONV_2D}
 _TYPES = {"int8": _Type.INT8, "int4": _Type.INT4, "float16": _Type.FLOAT16}
 
@@ -80,11 +83,22 @@ def _store(model: Any, layers: Sequence[Layer]) -> list[Layer]:
 def narrow(model: Any, scales: Collection[tuple[float, ...]]) -> None:
     """Packs the int8 weights with these scales, whose codes are in [−7, 7], as int4, in place.
 
+    A constant that is added or multiplied stays: no kernel takes it, whatever its scale.
+
     Args:
         model: a whole file, as `flatbuffer_utils` reads it.
         scales: of the layers, rounded as `scales.rounded` does.
     """
-    for tensor in model.subgraphs[0].tensors:
+    graph = model.subgraphs[0]
+    weights = {int(one.inputs[1]) for one in graph.operators if flatbuffer.builtin(model, one) in _WEIGHTED}
+    others = {
+        int(index)
+        for one in graph.operators
+        for place, index in enumerate(one.inputs)
+        if place != 1 or flatbuffer.builtin(model, one) not in _WEIGHTED
+    }
+    for index in sorted(weights - others):
+        tensor = graph.tensors[index]
         buffer, quantization = model.buffers[tensor.buffer], tensor.quantization
         if tensor.type != _Type.INT8 or buffer.data is None or quantization is None or quantization.scale is None:
             continue

@@ -12,6 +12,7 @@ from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers quan
 from torch.fx import Graph, GraphModule, Node
 
 from paring.core.model import Model
+from paring.targets.litert import settled
 from paring.targets.traced import trace
 
 _aten = torch.ops.aten
@@ -28,9 +29,12 @@ _FUSED = {  # what one operator of the file does together with the convolution b
 def rewritten(model: Model) -> nn.Module:
     """The module to convert: the model's own where nothing is to be rewritten. Raises what `torch.export` raises."""
     program = trace(model)
-    if not any(_foreign(node) for node in program.graph.nodes):
+    user = set(program.graph_signature.user_inputs)
+    stored = frozenset(one.arg.name for one in program.graph_signature.input_specs if one.arg.name not in user)
+    if not any(_foreign(node) for node in program.graph.nodes) and not settled.torn(program.graph, stored):
         return model.module
     traced: Any = program.module(check_guards=False)
+    settled.store(traced)
     for node in [node for node in traced.graph.nodes if _foreign(node)]:
         (_transposed if node.target in _TRANSPOSED else _scaled)(traced, node)
     traced.graph.eliminate_dead_code()
