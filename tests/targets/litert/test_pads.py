@@ -9,11 +9,13 @@ from torch import nn
 
 from paring.core.model import Model, Source, TensorSpec
 from paring.core.step import Context
+from paring.core.target import ExportOptions
 from paring.load import probe
 from paring.measure.answers import of_model
 from paring.steps.quantize.static import Calibration, QuantizeStatic, StaticConfig
 from paring.targets.litert import LiteRT
 from paring.testing.models import TinyTask
+from paring.testing.repairs import Images
 
 TARGET = LiteRT()
 IMAGES = {"image": np.random.default_rng(0).normal(size=(8, 1, 8, 8)).astype(np.float32)}
@@ -84,3 +86,24 @@ def test_an_image_that_a_shortcut_reads_too_is_padded_by_the_convolution(tmp_pat
     found = _operators(tmp_path, Shortcut())
     assert "PAD" not in found
     assert found.get("TRANSPOSE", 0) <= 1  # before the matrix
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 6)])
+def test_an_image_of_one_channel_is_padded_by_the_convolution(size: tuple[int, int], tmp_path: Path) -> None:
+    """The converter turns it round by reshaping it."""
+    high, wide = size
+    same = nn.ZeroPad2d((0, 1, 1, 2) if size == (8, 8) else (0, 1, 2, 2))
+    torch.manual_seed(0)
+    network = nn.Sequential(same, nn.Conv2d(1, 6, (5, 3), stride=2), nn.ReLU()).eval()
+    spec = TensorSpec("image", ("batch", 1, high, wide), "float32", "NCHW")
+    model = probe.model(network, Source("test"), (spec,))
+    images = torch.randn(32, 1, high, wide)
+    context = Context(Images(images), TARGET.limits, 0, model, tmp_path)
+    model = QuantizeStatic().apply(model, StaticConfig(calibration=Calibration(samples=32)), context)
+    path = TARGET.export(model, tmp_path / "m.tflite", ExportOptions(layout="NHWC"))
+    operators = TARGET.describe(path).operators
+    assert "PAD" not in operators
+    assert operators.get("RESHAPE", 0) == 0
+    given = {"image": images[:8].numpy()}
+    wanted, found = of_model(model)(given)["output"], TARGET.open(path).run(given)["output"]
+    np.testing.assert_allclose(found, wanted, atol=1e-5 + 1.01 * np.diff(np.unique(wanted)).min())

@@ -9,7 +9,7 @@ from paring.core.target import Array
 from paring.targets.litert import flatbuffer
 
 _Operator = schema.BuiltinOperator
-_IDLE = {_Operator.PAD, _Operator.TRANSPOSE, _Operator.DEQUANTIZE}
+_IDLE = {_Operator.PAD, _Operator.TRANSPOSE, _Operator.DEQUANTIZE, _Operator.RESHAPE}
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -43,7 +43,7 @@ def constant(model: Any, graph: Any, index: int) -> list[int] | None:
 
 
 def sweep(model: Any, graph: Any) -> None:
-    """Takes out the pads, transpositions and dequantized codes that nobody reads any more."""
+    """Takes out the pads, transpositions, reshapes and dequantized codes that nobody reads any more."""
     kept = {int(i) for i in graph.outputs}
     while unread := [
         one

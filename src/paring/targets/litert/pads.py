@@ -54,11 +54,9 @@ def _straighten(model: Any, graph: Any) -> None:
 def _source(model: Any, graph: Any, convolution: Any) -> int | None:
     """The image that a convolution would read if it padded by itself; None where it cannot."""
     index = given = int(convolution.inputs[0])
-    turned = maker(model, graph, index, _Operator.TRANSPOSE)
+    turned = _before_turn(model, graph, index, TO_NHWC)
     if turned is not None:
-        if constant(model, graph, turned.inputs[1]) != TO_NHWC:
-            return None
-        index = int(turned.inputs[0])
+        index = turned
     pad = maker(model, graph, index, _Operator.PAD)
     amounts = None if pad is None else constant(model, graph, pad.inputs[1])
     if pad is None or amounts is None or convolution.builtinOptions.padding != schema.Padding.VALID:
@@ -66,12 +64,25 @@ def _source(model: Any, graph: Any, convolution: Any) -> int | None:
     index = int(pad.inputs[0])
     sides = np.reshape(amounts, (-1, 2)).tolist()
     if turned is not None:
-        back = maker(model, graph, index, _Operator.TRANSPOSE)
-        if back is None or constant(model, graph, back.inputs[1]) != TO_NCHW:
+        back = _before_turn(model, graph, index, TO_NCHW)
+        if back is None:
             return None
-        index, sides = int(back.inputs[0]), [sides[axis] for axis in TO_NHWC]
+        index, sides = back, [sides[axis] for axis in TO_NHWC]
     fits = len(sides) == 4 and sides == _same(graph, convolution, [int(size) for size in graph.tensors[index].shape])
     return index if fits and _alike(graph.tensors[index], graph.tensors[given]) else None
+
+
+def _before_turn(model: Any, graph: Any, index: int, order: Sequence[int]) -> int | None:
+    """The image that was turned round into this one; None where it was not. Of one channel, that is a reshape."""
+    turn = maker(model, graph, index, _Operator.TRANSPOSE)
+    if turn is not None:
+        return int(turn.inputs[0]) if constant(model, graph, turn.inputs[1]) == order else None
+    turn = maker(model, graph, index, _Operator.RESHAPE)
+    if turn is None:
+        return None
+    before, after = ([int(size) for size in graph.tensors[one].shape] for one in (int(turn.inputs[0]), index))
+    one_channel = len(before) == 4 and before[1 if order == TO_NHWC else 3] == 1
+    return int(turn.inputs[0]) if one_channel and [before[axis] for axis in order] == after else None
 
 
 def _same(graph: Any, convolution: Any, shape: Sequence[int]) -> list[list[int]]:
