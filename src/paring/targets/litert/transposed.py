@@ -1,7 +1,8 @@
 """Transposed convolutions as the runtime computes them: on codes where the model is quantized, activations apart.
 
 The converter turns the kernel round, and with it loses the scales of its codes: it writes the kernel in float between a
-DEQUANTIZE and a QUANTIZE. And it writes activations into TRANSPOSE_CONV, where no kernel looks for them.
+DEQUANTIZE and a QUANTIZE. And it writes activations into TRANSPOSE_CONV, where no kernel looks for them; behind one
+without a bias it leaves them in float.
 """
 
 from collections.abc import Iterable
@@ -35,9 +36,23 @@ def mend(model: Any, scales: Iterable[tuple[float, ...]]) -> None:
     graph, known = model.subgraphs[0], [np.array(one, np.float32) for one in scales]
     for operator in [one for one in graph.operators if flatbuffer.builtin(model, one) == _Operator.TRANSPOSE_CONV]:
         if graph.tensors[int(operator.inputs[2])].type == _Type.FLOAT32:
+            _join(model, graph, operator)
             _quantize(model, graph, operator, known)
         _part(model, graph, operator)
     sweep(model, graph)
+
+
+def _join(model: Any, graph: Any, operator: Any) -> None:
+    """Writes the activation behind an operator into it, if nothing else reads what it gives; `_part` undoes it."""
+    result = int(operator.outputs[0])
+    readers = [one for one in graph.operators if result in [int(i) for i in one.inputs]]
+    kinds = {kind: fused for fused, (kind, *_) in _ACTIVATIONS.items()}
+    fused = kinds.get(flatbuffer.builtin(model, readers[0])) if len(readers) == 1 else None
+    free = operator.builtinOptions.fusedActivationFunction == _Activation.NONE
+    if fused is None or not free or result in [int(i) for i in graph.outputs]:
+        return
+    operator.builtinOptions.fusedActivationFunction, operator.outputs = fused, list(readers[0].outputs)
+    graph.operators = [one for one in graph.operators if one is not readers[0]]
 
 
 def _quantize(model: Any, graph: Any, operator: Any, known: list[Array]) -> None:
