@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.fx import GraphModule
 
 from paring.core import atomic
-from paring.core.codes import Codes
+from paring.core.codes import LARGEST, Codes
 from paring.core.errors import ParingError
 from paring.core.model import Model
 from paring.core.quiet import quiet
@@ -58,7 +59,8 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         wide.joined(file)
     wide.widen(file)
     _store(model, file)
-    codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
+    if _few_bits(model):
+        codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
     content = flatbuffer.finish(
         file,
         [spec.name for spec in model.inputs],
@@ -117,6 +119,14 @@ def _refused(model: Model, error: Exception, said: str) -> ParingError:
         "export to litert",
         "replace the layer that the message names; `paring check` lists operators without a lowering",
     )
+
+
+def _few_bits(model: Model) -> bool:
+    """Whether a quantized graph has weights of four bits; small codes of eight stay what they are."""
+    if not isinstance(model.module, GraphModule):
+        return False
+    dequantized = (one.args for one in model.module.graph.nodes if "dequantize_per" in str(one.target))
+    return any(args[-2] == LARGEST["int4"] for args in dequantized)
 
 
 def _store(model: Model, file: Any) -> None:
