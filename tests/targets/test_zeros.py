@@ -156,11 +156,3 @@ def test_a_weight_that_layers_share_is_in_a_file_once() -> None:
     zeros.require(model, [FileTensor("", "float32", (8, 8), 256)], "here")
     with pytest.raises(ParingError, match="no tensor of 64 values"):
         zeros.require(model, [FileTensor("", "float32", (8, 16), 512)], "here")
-
-
-def test_what_the_graph_does_not_read_is_not_asked_of_a_file() -> None:
-    kept = (Invariant("shape", "0.weight", [8, 8]), Invariant("sparsity", "gone.weight", {"zeros": 0.5}))
-    model = replace(tiny(), module=torch.nn.Sequential(torch.nn.Linear(8, 8)), invariants=kept)
-    zeros.require(model, [FileTensor("", "float32", (8, 8), 256)], "here")
-    with pytest.raises(ParingError, match=r"1 tensors .*0\.weight"):
-        zeros.require(model, [], "here")

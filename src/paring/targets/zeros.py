@@ -48,11 +48,9 @@ def require(model: Model, stored: Iterable[FileTensor], where: str) -> None:
         elif one.kind == "sparsity":
             promised[one.layer] = max(promised.get(one.layer, 0.0), one.value["zeros"])
     wanted, found = defaultdict[int, list[tuple[float, str]]](list), defaultdict[int, list[float]](list)
-    # a file holds what layers share once, and nothing of what the network's graph does not read: what was folded into a
-    # constant, or led to no answer from the start
-    single = {id(tensors_now[name]): name for name in promised if name in tensors_now}
+    single = {id(tensors_now.get(name, name)): name for name in promised}  # a file holds what layers share once
     for name in single.values():
-        wanted[sizes[name]].append((promised[name], name))
+        wanted[sizes.get(name, 0)].append((promised[name], name))
     for tensor in stored:
         if len(tensor.shape) > 1:
             found[prod(tensor.shape)].append(tensor.zeros)
