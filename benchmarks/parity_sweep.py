@@ -180,7 +180,7 @@ class Trial:
             result = "right" if worst <= RELATIVE else "wrong"
             self.tell(step, target.name, result, value=f"{worst:.2g}", unit="relative")
             return
-        plain = reference.unrounded(made, tested)  # of what was pruned the model is another one
+        plain = reference.unrounded(made, tested) if step == STEPS[2] else wanted  # what was pruned is another model
         closest = [(_decibels(found[n], graph[n]), _decibels(graph[n], plain[n])) for n in plain]
         apart, own = min(closest)
         result = "right" if apart >= DECIBELS or apart >= own - 3 else "wrong"

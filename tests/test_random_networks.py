@@ -23,7 +23,7 @@ def _faults(plan: Plan, *targets: str, chains: Sequence[Chain] = (FLOAT, STATIC)
         return [f"{one}\n{plan}" for one in trials(plan, targets, chains) if one.verdict in FAULTS]
 
 
-@settings(max_examples=30, **SETTINGS)
+@settings(max_examples=40, **SETTINGS)
 @given(plans())
 def test_a_step_and_saving_keep_the_answers(plan: Plan) -> None:
     assert not _faults(plan)

@@ -17,17 +17,15 @@ _AUTOCAST = torch.ops.higher_order.wrap_with_autocast
 
 def inline(graph: GraphModule) -> GraphModule:
     """Puts the operators of inner graphs in the place of their calls; those under autocast stay. Gives the graph."""
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and (called := _called(node)) is not None:
-            inner, given = called
-            part: Any = graph.get_submodule(str(inner.target))
-            inline(part)
-            _replace(graph, node, part, given)
-            if not inner.users:
-                graph.graph.erase_node(inner)
-    graph.graph.eliminate_dead_code()
-    graph.delete_all_unused_submodules()
-    graph.recompile()
+    found = [(node, called) for node in graph.graph.nodes if (called := _called(node)) is not None]
+    for node, (inner, given) in found:
+        part: Any = graph.get_submodule(str(inner.target))
+        inline(part)
+        _replace(graph, node, part, given)
+        if not inner.users:
+            graph.graph.erase_node(inner)
+    if found:
+        graph.recompile()
     return graph
 
 
@@ -70,9 +68,7 @@ def _attribute(graph: GraphModule, part: GraphModule, target: str) -> Node:
     number = 0
     while hasattr(graph, name := f"_inlined_{number}"):
         number += 1
-    held: Any = part
-    for step in target.split("."):
-        held = getattr(held, step)
+    held = operator.attrgetter(target)(part)
     if isinstance(held, torch.nn.Module | torch.nn.Parameter):
         setattr(graph, name, held)
     else:

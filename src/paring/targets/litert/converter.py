@@ -128,7 +128,7 @@ class _Constants:
     """Which values are computed from constants alone.
 
     Args:
-        calls: name of a function -> the operators that call it; what is called later is added by whoever finds it.
+        calls: name of a function -> the operators that call it.
     """
 
     def __init__(self, calls: Mapping[str, Sequence[Any]]) -> None:

@@ -1,10 +1,11 @@
 """A model becomes a `.tflite`, by litert-torch."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from paring.core import atomic
 from paring.core.codes import LARGEST, Codes
@@ -59,8 +60,7 @@ def export(model: Model, path: Path, options: ExportOptions = FLOAT_ENDS) -> Pat
         wide.joined(file)
     wide.widen(file)
     _store(model, file)
-    if _few_bits(model):
-        codes.narrow(file, {scales.rounded(one.value) for one in model.invariants if one.kind == "scale"})
+    codes.narrow(file, _of_four_bits(model))
     content = flatbuffer.finish(
         file,
         [spec.name for spec in model.inputs],
@@ -121,12 +121,15 @@ def _refused(model: Model, error: Exception, said: str) -> ParingError:
     )
 
 
-def _few_bits(model: Model) -> bool:
-    """Whether a quantized graph has weights of four bits; small codes of eight stay what they are."""
-    if not isinstance(model.module, GraphModule):
-        return False
-    dequantized = (one.args for one in model.module.graph.nodes if "dequantize_per" in str(one.target))
-    return any(args[-2] == LARGEST["int4"] for args in dequantized)
+def _of_four_bits(model: Model) -> set[tuple[float, ...]]:
+    """The rounded scales of weights of four bits in a quantized graph; small codes of eight bits stay what they are."""
+    module, found = model.module, set()
+    for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+        if "dequantize_per" in str(node.target) and node.args[-2] == LARGEST["int4"]:
+            scale: Any = node.args[1]
+            held = attrgetter(str(scale.target))(module).tolist() if isinstance(scale, Node) else [scale]
+            found.add(scales.rounded(held))
+    return found
 
 
 def _store(model: Model, file: Any) -> None:

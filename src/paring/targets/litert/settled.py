@@ -4,6 +4,7 @@ What a network computes from stored tensors alone, e.g. the sines of rotary embe
 it is stored, once for all readers: with the scale of one of them, and from that to those of the others.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -52,10 +53,7 @@ def store(module: GraphModule) -> None:
 def _value(module: GraphModule, node: Any, values: dict[Node, Any]) -> Any:
     if node not in values:
         if node.op == "get_attr":
-            held: Any = module
-            for step in str(node.target).split("."):
-                held = getattr(held, step)
-            values[node] = held.detach()
+            values[node] = attrgetter(str(node.target))(module).detach()
         else:
             args, kwargs = map_arg((node.args, node.kwargs), lambda one: _value(module, one, values))
             values[node] = node.target(*args, **kwargs)

@@ -150,7 +150,7 @@ def _stepped(given: Model, samples: Mapping[str, Array], chain: Chain) -> Model:
     with tempfile.TemporaryDirectory() as folder:
         for name, options in chain.steps:
             step = STEPS.load(name)()
-            context = Context(Given(samples, given.inputs), _LIMITS, 0, made, Path(folder))
+            context = Context(Given(samples, given.inputs), _LIMITS, 0, given, Path(folder))
             made = step.apply(made, step.Config.model_validate(dict(options)), context)
         plain, wanted = (reference.unrounded(one, samples) for one in (made, given))
         difference = compare.float_difference(plain, wanted)
